@@ -1,0 +1,1 @@
+"""The only code, with the pipelines, that knows Kedro, MLflow and DVC."""

@@ -1,0 +1,179 @@
+"""The catalog's datasets: kedro-datasets' own, written whole or not at all, and those of regraft's artefacts.
+
+Knows how an artefact is stored; not which step makes it or what it means.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from kedro.io import AbstractDataset
+from kedro_datasets.json import JSONDataset
+from kedro_datasets.matplotlib import MatplotlibDataset
+from kedro_datasets.pandas import CSVDataset, ParquetDataset
+from kedro_datasets.text import TextDataset
+from numpy.typing import NDArray
+
+from regraft.adapters.files import written_whole
+from regraft.images.blocks import ArrayBlocks
+from regraft.messages import report_progress
+
+
+class _WrittenWhole:
+    """Lets a local file dataset of kedro-datasets write aside; the file appears when it is complete."""
+
+    _filepath: PurePosixPath
+
+    def save(self, data: Any) -> None:
+        path = self._filepath
+        with written_whole(Path(path)) as aside:
+            self._filepath = PurePosixPath(aside.as_posix())
+            try:
+                super().save(data)  # type: ignore[misc]
+            finally:
+                self._filepath = path
+
+
+class WholeJSON(_WrittenWhole, JSONDataset):
+    """JSON, keys in the order given."""
+
+
+class WholeCSV(_WrittenWhole, CSVDataset):
+    """A table as CSV."""
+
+
+class WholeParquet(_WrittenWhole, ParquetDataset):
+    """A table as Parquet: keeps the type of every column."""
+
+
+class WholeText(_WrittenWhole, TextDataset):
+    """Text, such as HTML or Markdown."""
+
+
+class WholeFigure(_WrittenWhole, MatplotlibDataset):
+    """A matplotlib figure as PNG."""
+
+
+class _LocalDataset(AbstractDataset[Any, Any]):
+    """A file or folder of this machine."""
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = PurePosixPath(filepath)
+        self.metadata = metadata
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return Path(self._filepath)
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath.as_posix()}
+
+    def _exists(self) -> bool:
+        return self.path.exists()
+
+
+class FileFolder(_LocalDataset):
+    """A folder of files, saved from a mapping of relative paths to files elsewhere, loaded as its path."""
+
+    def load(self) -> Path:
+        return self.path
+
+    def save(self, data: Mapping[str, Path]) -> None:
+        with written_whole(self.path) as aside:
+            aside.mkdir()
+            for index, (name, source) in enumerate(sorted(data.items()), start=1):
+                target = aside / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+                report_progress("copying the demonstration images", index, len(data))
+
+
+class ArrayFile(_LocalDataset):
+    """A NumPy array, saved block by block, loaded memory-mapped and read-only.
+
+    Args:
+        task: What the person at the terminal reads while it is computed.
+    """
+
+    def __init__(self, *, filepath: str, task: str = "computing", metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(filepath=filepath, metadata=metadata)
+        self._task = task
+
+    def load(self) -> NDArray[Any]:
+        return np.load(self.path, mmap_mode="r")
+
+    def save(self, data: ArrayBlocks) -> None:
+        with written_whole(self.path) as aside:
+            write_blocks(aside, data, task=self._task)
+
+
+class ModelFile(_LocalDataset):
+    """A backbone, a head or a classifier, as safetensors.
+
+    Args:
+        part: `backbone`, `head` or `classifier`.
+    """
+
+    def __init__(self, *, filepath: str, part: str, metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(filepath=filepath, metadata=metadata)
+        self._part = part
+
+    def load(self) -> Any:
+        return _model_format(self._part)[0](self.path)
+
+    def save(self, data: Any) -> None:
+        with written_whole(self.path) as aside:
+            _model_format(self._part)[1](data, aside)
+
+
+class ArrayFolder:
+    """Arrays kept between runs by key: the store of border activations.
+
+    Args:
+        folder: Everything in it can be deleted at any time, at the price of computing it again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get_or_compute(self, key: str, blocks: ArrayBlocks) -> NDArray[Any]:
+        """See `training.border.ArrayStore`."""
+        path = self._folder / f"{key}.npy"
+        if not path.is_file():
+            with written_whole(path) as aside:
+                write_blocks(aside, blocks, task="running the frozen stages")
+        return np.load(path, mmap_mode="r")
+
+
+def activation_store() -> ArrayFolder:
+    """Where border activations are kept between runs: beside the project's data, never part of it."""
+    return ArrayFolder(Path(".regraft/activations"))
+
+
+def write_blocks(path: Path, blocks: ArrayBlocks, *, task: str) -> None:
+    """Stream an array to a .npy file, a block in memory at a time."""
+    with path.open("wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(blocks.dtype)), "fortran_order": False}
+        np.lib.format.write_array_header_1_0(file, header | {"shape": blocks.shape})
+        done = 0
+        report_progress(task, 0, blocks.shape[0])
+        for block in blocks:
+            file.write(np.ascontiguousarray(block).data)
+            done += len(block)
+            report_progress(task, done, blocks.shape[0])
+
+
+def _model_format(part: str) -> tuple[Callable[[Path], Any], Callable[[Any, Path], None]]:
+    from regraft import classifier as files  # here, since it imports torch
+
+    formats: dict[str, tuple[Callable[[Path], Any], Callable[[Any, Path], None]]] = {
+        "backbone": (files.load_backbone, files.save_backbone),
+        "head": (files.load_head, files.save_head),
+        "classifier": (files.load_classifier, files.save_classifier),
+    }
+    if part not in formats:
+        raise ValueError(f"unknown part {part!r} of a model; known: {', '.join(formats)}")
+    return formats[part]

@@ -1,0 +1,107 @@
+"""Files that appear whole or not at all, and content hashes that are not computed twice.
+
+Knows nothing of what is in a file.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_CHUNK_BYTES = 1 << 20
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A path to write a file or a folder to; it takes the place of `path` when the block ends without an error.
+
+    A process killed at any moment leaves either what was there before or the whole new content.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.writing")
+    _remove(aside)
+    try:
+        yield aside
+        _flush(aside)
+        if path.is_dir():
+            # A folder cannot be renamed over a full one: the old one steps aside first.
+            old = path.with_name(f".{path.name}.old")
+            _remove(old)
+            path.rename(old)
+            aside.rename(path)
+            _remove(old)
+        else:
+            os.replace(aside, path)
+        _flush_entry(path.parent)
+    finally:
+        _remove(aside)
+
+
+class ContentHashes:
+    """sha256 of files and folders, remembered by inode, size and time of change as git and DVC do.
+
+    Args:
+        memory: A JSON file of this machine; losing it costs time, nothing else.
+    """
+
+    def __init__(self, memory: Path) -> None:
+        self._memory = memory
+        self._known: dict[str, list[object]] = {}
+        self._is_changed = False
+        try:
+            self._known = json.loads(memory.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            pass
+
+    def of(self, path: Path) -> str | None:
+        """Hash of a file's bytes, or of all files below a folder and their names; None if nothing is there."""
+        if path.is_dir():
+            digest = hashlib.sha256()
+            for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
+                digest.update(f"{file.relative_to(path).as_posix()}\0{self._of_file(file)}\n".encode())
+            return digest.hexdigest()
+        return self._of_file(path) if path.is_file() else None
+
+    def save(self) -> None:
+        """Write what was learnt to the memory file."""
+        if self._is_changed:
+            with written_whole(self._memory) as aside:
+                aside.write_text(json.dumps(self._known, sort_keys=True))
+            self._is_changed = False
+
+    def _of_file(self, path: Path) -> str:
+        key, status = str(path.absolute()), path.stat()
+        stamp = [status.st_ino, status.st_size, status.st_mtime_ns]
+        if (known := self._known.get(key)) and known[:3] == stamp:
+            return str(known[3])
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+        self._known[key] = [*stamp, digest.hexdigest()]
+        self._is_changed = True
+        return digest.hexdigest()
+
+
+def _flush(path: Path) -> None:
+    for file in [path] if path.is_file() else [entry for entry in path.rglob("*") if entry.is_file()]:
+        with file.open("rb+") as handle:
+            os.fsync(handle.fileno())
+
+
+def _flush_entry(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,256 @@
+"""Where runs are kept: what `conf/**/tracking.yml` may say, the URI it means, and whether that answers.
+
+Knows addresses and files; imports no MLflow until a client is asked for.
+"""
+
+import os
+import re
+import socket
+import ssl
+import threading
+import urllib.error
+import urllib.request
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+_SQLITE = "sqlite:///"
+_DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_ALLOWED = "sqlite:///<file>, http(s)://<host>[:<port>], postgresql://…, mysql://…, mssql://…, databricks"
+
+# Read when MLflow is imported, so set before: nothing is posted anywhere, its log goes where the project's logging
+# says instead of to a handler of its own, and it prints neither bars nor addresses between the lines of a run.
+for _name, _value in {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_CONFIGURE_LOGGING": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+
+class TrackingError(ValueError):
+    """Runs cannot be recorded as configured."""
+
+
+class TrackingOptions(BaseModel):
+    """The key `tracking`.
+
+    Attributes:
+        uri: Of MLflow; null is the SQLite file `mlflow.db` at the project's root. `MLFLOW_TRACKING_URI` wins. A
+            relative SQLite file is relative to the root.
+        experiment: The runs' table in the UI; made where it is missing.
+        artifacts: Folder for files and models, relative to the root, or a URI. A server keeps its own.
+        registered_model_name: In the model registry.
+        tags: Tags of a run, and the parameter (dotted) each is read from; `backbone` also names the run.
+        system_metrics_interval_s: Seconds between two looks at CPU, memory, disk, network and GPU; null for none.
+        send_interval_s: Seconds between two batches of live metrics.
+        connect_timeout_s: Seconds a server has to answer before a run is refused.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str | None
+    experiment: Annotated[str, Field(min_length=1)]
+    artifacts: Annotated[str, Field(min_length=1)]
+    registered_model_name: Annotated[str, Field(pattern=r"^[^/:%\"']+$")]
+    tags: dict[str, str]
+    system_metrics_interval_s: Annotated[float, Field(ge=0.1, le=3600)] | None
+    send_interval_s: Annotated[float, Field(gt=0, le=3600)]
+    connect_timeout_s: Annotated[float, Field(gt=0, le=60)]
+
+
+@dataclass(frozen=True)
+class TrackingServer:
+    """A place for runs, fully resolved.
+
+    Attributes:
+        uri: Absolute, ready for MLflow's client; may hold a password.
+        artifacts: Where a new experiment puts its files; None leaves it to the server.
+        options: What was configured.
+    """
+
+    uri: str
+    artifacts: str | None
+    options: TrackingOptions
+
+    @property
+    def shown_uri(self) -> str:
+        """`uri` without its password."""
+        return re.sub(r"//[^@/]*@", "//***@", self.uri)
+
+    @property
+    def database(self) -> Path | None:
+        """The SQLite file, if that is what it is."""
+        return Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) else None
+
+    def check(self) -> None:
+        """Find out, in about `connect_timeout_s` and without MLflow, whether runs can be kept here.
+
+        Raises:
+            TrackingError: If not; one line that names the URI and what to do.
+        """
+        if self.database is not None:
+            _check_folder(self.database)
+            return
+        faults: list[str] = []
+        # On a thread, because looking up a host name obeys no timeout.
+        asking = threading.Thread(
+            target=lambda: faults.extend(_find_fault(self.uri, self.options.connect_timeout_s)), daemon=True
+        )
+        asking.start()
+        asking.join(self.options.connect_timeout_s + 0.5)
+        if asking.is_alive():
+            faults = [f"no answer within {self.options.connect_timeout_s:g} s"]
+        if faults:
+            raise TrackingError(
+                f"MLflow at {self.shown_uri} does not answer ({faults[0]}); nothing was run. Start the server, mend "
+                f"tracking.uri or MLFLOW_TRACKING_URI, or unset both to record into mlflow.db"
+            )
+
+    def connect(self) -> "MlflowClient":
+        """MLflow's client for runs and registered models."""
+        if self.database is not None and self.artifacts is not None:
+            follow_moved_artifacts(self.database, self.artifacts, experiment=self.options.experiment)
+        from mlflow.tracking import MlflowClient
+
+        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+
+def read_options(config: Any) -> TrackingOptions:
+    """Check what the configuration loader found under `tracking`.
+
+    Raises:
+        TrackingError: Naming every fault.
+    """
+    try:
+        return TrackingOptions.model_validate(config)
+    except ValidationError as error:
+        known = ", ".join(TrackingOptions.model_fields)
+        faults = [f"tracking.{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        raise TrackingError(f"conf/**/tracking.yml: {'; '.join(faults)}. Known keys: {known}") from error
+
+
+def resolve_server(options: TrackingOptions, *, project_path: Path) -> TrackingServer:
+    """Turn options and environment into one place for runs.
+
+    Args:
+        options: The project's.
+        project_path: The project's root. In a temporary experiment of DVC that folder is thrown away, so there the
+            root of the repository that started it is taken instead.
+
+    Raises:
+        TrackingError: If the URI is of a kind that MLflow does not take.
+    """
+    root = _lasting_root(project_path.resolve())
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or options.uri or f"{_SQLITE}mlflow.db"
+    if uri.startswith(_SQLITE):
+        uri = f"{_SQLITE}{(root / uri.removeprefix(_SQLITE)).as_posix()}"
+    scheme = urlsplit(uri).scheme.split("+")[0]
+    if scheme not in {"sqlite", "http", "https", *_DATABASE_PORTS, "databricks"} and uri != "databricks":
+        raise TrackingError(f"tracking.uri or MLFLOW_TRACKING_URI: got {uri!r}; allowed: {_ALLOWED}")
+    if scheme in {"http", "https", "databricks"} or uri == "databricks":
+        return TrackingServer(uri, None, options)
+    is_uri = "://" in options.artifacts
+    return TrackingServer(uri, options.artifacts if is_uri else (root / options.artifacts).as_posix(), options)
+
+
+def follow_moved_artifacts(database: Path, artifacts: str, *, experiment: str) -> int:
+    """Mend MLflow's absolute paths after a checkout was moved or renamed together with its artifacts.
+
+    MLflow writes the absolute folder of every run and model into its database. Nothing is done unless the folder
+    recorded for the experiment is gone and the one expected now is there.
+
+    Args:
+        database: MLflow's SQLite file.
+        artifacts: The artifact folder as it should be, absolute.
+        experiment: Whose recorded folder tells where the artifacts were.
+
+    Returns:
+        How many paths were changed.
+    """
+    import sqlite3
+
+    if not database.is_file() or not Path(artifacts).is_dir():
+        return 0
+    columns = (
+        ("experiments", "artifact_location"),
+        ("runs", "artifact_uri"),
+        ("logged_models", "artifact_location"),
+        ("model_versions", "storage_location"),
+        ("model_versions", "source"),
+    )
+    with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not {table for table, _ in columns} <= tables:
+            return 0
+        query = "SELECT artifact_location FROM experiments WHERE name = ?"
+        recorded = next((row[0] for row in connection.execute(query, [experiment])), None)
+        if recorded is None or recorded == artifacts or "://" in recorded or Path(recorded).exists():
+            return 0
+        return sum(
+            connection.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {column} = ? OR {column} GLOB ?",
+                [artifacts, len(recorded) + 1, recorded, f"{_escape_glob(recorded)}/*"],
+            ).rowcount
+            for table, column in columns
+        )
+
+
+def _lasting_root(project_path: Path) -> Path:
+    dvc_root = os.environ.get("DVC_ROOT")
+    if dvc_root and project_path.is_relative_to(Path(dvc_root).resolve() / ".dvc" / "tmp"):
+        return Path(dvc_root).resolve()
+    return project_path
+
+
+def _check_folder(database: Path) -> None:
+    folder = database.parent
+    if not folder.is_dir() or not os.access(database if database.exists() else folder, os.W_OK):
+        raise TrackingError(f"MLflow's file {database} cannot be written: check tracking.uri and the folder's rights")
+
+
+def _find_fault(uri: str, timeout_s: float) -> list[str]:
+    parts = urlsplit(uri)
+    scheme = parts.scheme.split("+")[0]
+    if scheme in {"http", "https"}:
+        return _find_http_fault(f"{uri.rstrip('/')}/health", timeout_s)
+    if scheme in _DATABASE_PORTS and parts.hostname:
+        try:
+            socket.create_connection((parts.hostname, parts.port or _DATABASE_PORTS[scheme]), timeout_s).close()
+        except OSError as error:
+            return [_reason(error)]
+    return []
+
+
+def _find_http_fault(url: str, timeout_s: float) -> list[str]:
+    """Any answer will do, were it a request to log in: MLflow says the rest better."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is sent and nothing believed
+    request = urllib.request.Request(re.sub(r"//[^@/]*@", "//", url))
+    try:
+        urllib.request.urlopen(request, timeout=timeout_s, context=context).close()
+    except urllib.error.HTTPError as error:
+        return [f"HTTP {error.code}"] if error.code in {502, 503, 504} else []
+    except urllib.error.URLError as error:
+        return [_reason(error.reason)]
+    except (OSError, ValueError) as error:
+        return [_reason(error)]
+    return []
+
+
+def _reason(error: object) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return text[:1].lower() + text[1:] if text else type(error).__name__
+
+
+def _escape_glob(text: str) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", text)

@@ -1,0 +1,223 @@
+"""A pretrained network without its classifier, run stage by stage up to its cut.
+
+Knows nothing of heads, training or where weights come from: it is handed a state dict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import ItemsView, Iterator, KeysView, Mapping
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from regraft.backbones.architectures import build_initialised, build_on_meta
+from regraft.backbones.checkpoints import fit_to_architecture, hash_tensors
+from regraft.backbones.spec import BackboneSpec
+from regraft.backbones.zoo import get_spec
+
+
+class StageDict(nn.ModuleDict):
+    """Stages by name, in depth order. PyTorch allows no dot in a child's name, so inside `blocks.0` is `blocks_0`."""
+
+    def __init__(self, stages: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self._names = tuple(stages)
+        for name, stage in stages.items():
+            self.add_module(_inner(name), stage)
+
+    def __getitem__(self, key: str) -> nn.Module:
+        return super().__getitem__(_inner(key))
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def keys(self) -> KeysView[str]:
+        """Stage names, with their dots."""
+        return dict.fromkeys(self._names).keys()
+
+    def items(self) -> ItemsView[str, nn.Module]:
+        """Stage names, with their dots, and stages."""
+        return {name: self[name] for name in self._names}.items()
+
+
+class Backbone(nn.Module):
+    """The stages of a network up to its cut; every original parameter up to there is in exactly one of them.
+
+    Attributes:
+        spec: The row of the zoo.
+        stages: The stages kept, by name, in depth order.
+        feature_dims: Length of the pooled features of each stage kept, in depth order.
+    """
+
+    def __init__(self, spec: BackboneSpec, stages: Mapping[str, nn.Module], feature_dims: Mapping[str, int]) -> None:
+        super().__init__()
+        self.spec = spec
+        self.stages = StageDict(stages)
+        self.feature_dims = {name: feature_dims[name] for name in stages}
+
+    @property
+    def cut(self) -> str:
+        """The last stage kept."""
+        return next(reversed(self.feature_dims))
+
+    @property
+    def feature_dim(self) -> int:
+        """Length of the pooled features at the cut."""
+        return self.feature_dims[self.cut]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The activation at the cut.
+
+        Args:
+            images: `(B, 3, H, W)` float, prepared as the weights' `InputContract` says.
+
+        Returns:
+            A map `(B, C, H', W')`, tokens `(B, N, D)` with the class token first, or a vector `(B, D)`.
+
+        Raises:
+            ValueError: If the network cannot take images of this size.
+        """
+        return self.forward_range(images, None, None)
+
+    def forward_range(self, activation: Tensor, start: str | None, stop: str | None) -> Tensor:
+        """Run some stages one after another.
+
+        Args:
+            activation: What the stage before `start` gave; images if `start` is the first. It is not changed.
+            start: The first stage to run; None for the first there is.
+            stop: The last stage to run; None for the cut.
+
+        Returns:
+            The activation after `stop`.
+
+        Raises:
+            ValueError: If there is no such stage up to the cut, `stop` lies before `start`, or the network cannot take
+                images of this size.
+        """
+        names = tuple(self.stages)
+        first = 0 if start is None else self._depth(start)
+        last = len(names) - 1 if stop is None else self._depth(stop)
+        if last < first:
+            raise ValueError(f"stage {stop} lies before {start}; in depth order: {', '.join(names)}")
+        if first == 0:
+            self.spec.check_size(*activation.shape[-2:])
+        for name in names[first : last + 1]:
+            activation = self.stages[name](activation)
+        return activation
+
+    def forward_features(self, images: Tensor) -> dict[str, Tensor]:
+        """Pooled features of every stage up to the cut, in one pass.
+
+        Args:
+            images: `(B, 3, H, W)` float, prepared as the weights' `InputContract` says.
+
+        Returns:
+            `(B, D)` a stage, in depth order; D is in `feature_dims`.
+
+        Raises:
+            ValueError: If the network cannot take images of this size.
+        """
+        features, activation = {}, images
+        for name in self.stages:
+            activation = self.forward_range(activation, name, name)
+            features[name] = self.pool(activation)
+        return features
+
+    def pool(self, activation: Tensor) -> Tensor:
+        """Reduce an activation to one vector an image, as the original network does before its classifier.
+
+        Args:
+            activation: `(B, C, H, W)` or `(B, N, D)` or `(B, D)`, as a stage gives it.
+
+        Returns:
+            `(B, D)`: the mean over positions, or the class token where the network has one.
+
+        Raises:
+            ValueError: If it has another number of axes.
+        """
+        if activation.ndim == 4:
+            return F.adaptive_avg_pool2d(activation, 1).flatten(1)
+        if activation.ndim == 3:
+            return activation[:, 0] if self.spec.pooling == "class_token" else activation.mean(dim=1)
+        if activation.ndim == 2:
+            return activation
+        raise ValueError(f"an activation has 2, 3 or 4 axes, got shape {tuple(activation.shape)}")
+
+    def _depth(self, stage: str) -> int:
+        names = tuple(self.stages)
+        if stage not in names:
+            raise ValueError(f"no stage {stage!r} in {self.spec.name} up to its cut; there are {', '.join(names)}")
+        return names.index(stage)
+
+
+def build_backbone(name: str, *, weights: Mapping[str, Tensor] | None, cut: str | None) -> Backbone:
+    """A backbone on the CPU in evaluation mode.
+
+    Args:
+        name: A name of the zoo, or `timm:<any name of timm>`.
+        weights: As `load_weights` gives them, on the original network's keys; copied. None for the architecture with
+            its own initialisation (seed 0), whose state dict is to be loaded from elsewhere.
+        cut: The last stage kept; None keeps all.
+
+    Raises:
+        ValueError: If there is no such backbone or stage.
+        WeightsError: If the weights belong to another architecture.
+    """
+    spec = get_spec(name)
+    kept = spec.stages_up_to(cut)
+    model = build_initialised(spec, seed=0) if weights is None else _build_with_weights(spec, weights)
+    stages = spec.split(model)
+    return Backbone(spec, {stage: stages[stage] for stage in kept}, _feature_dims(spec)).eval()
+
+
+def freeze(backbone: nn.Module) -> None:
+    """No gradients for its parameters, evaluation mode for its norms; `train()` undoes the latter."""
+    backbone.requires_grad_(False)
+    backbone.eval()
+
+
+def tensor_digest(module: nn.Module) -> str:
+    """The sha256 of all parameters and buffers with their names, types and shapes, in name order: 64 hex digits.
+
+    The same on every device. Equal before and after: nothing moved.
+    """
+    return hash_tensors([*module.named_parameters(), *module.named_buffers()])
+
+
+def _build_with_weights(spec: BackboneSpec, weights: Mapping[str, Tensor]) -> nn.Module:
+    """On the meta device first: initialising what is overwritten anyway takes up to 3 s."""
+    model = build_on_meta(spec)
+    state = fit_to_architecture(weights, model, spec.classifier, origin=f"the weights for {spec.name}")
+    own = model.state_dict()
+    usable = {key: tensor.clone() for key, tensor in state.items() if key in own and tensor.shape == own[key].shape}
+    if _has_derived_buffers(model):
+        model = build_initialised(spec, seed=0)
+        model.load_state_dict(usable, strict=False)
+    else:
+        model.load_state_dict(usable, strict=False, assign=True)
+    return model
+
+
+def _has_derived_buffers(model: nn.Module) -> bool:
+    """Whether it has buffers that are computed when it is built and that no state dict holds."""
+    return len(dict(model.named_buffers())) > sum(1 for name, _ in model.named_buffers() if name in model.state_dict())
+
+
+@lru_cache(maxsize=64)
+def _feature_dims(spec: BackboneSpec) -> dict[str, int]:
+    """Pooled feature length of every stage, from a pass without memory or arithmetic."""
+    model = build_on_meta(spec)
+    stages = spec.split(model)
+    size = spec.fixed_size or max(224, spec.min_size)
+    backbone = Backbone(spec, stages, dict.fromkeys(stages, 0)).eval()
+    features = backbone.forward_features(torch.empty(1, 3, size, size, device="meta"))
+    return {name: pooled.shape[1] for name, pooled in features.items()}
+
+
+def _inner(name: str) -> str:
+    return name.replace(".", "_")

@@ -1,0 +1,180 @@
+"""Backbones, heads and classifiers as files: tensors in safetensors, everything else as JSON in its header.
+
+No pickle, so loading a file never runs code. Knows nothing of catalogs or registries.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from pydantic import TypeAdapter
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from regraft.backbones.backbone import Backbone, empty_backbone
+from regraft.classifier.classifier import Classifier
+from regraft.classifier.views import ViewSet
+from regraft.heads.layers import HeadLayers, LinearLayers, MlpLayers
+from regraft.heads.targets import BinaryTarget, MulticlassTarget, Target
+from regraft.images.preprocessing import Preprocessing
+
+# One key only: with two, safetensors writes them in random order and equal models get unequal bytes.
+_METADATA_KEY = "regraft"
+_FORMAT = 1
+
+
+def save_backbone(backbone: Backbone, path: Path) -> None:
+    """Write a backbone: its weights, name, cut and the receipt of where the weights came from."""
+    path.write_bytes(_pack("backbone", _prefixed("backbone", backbone), _describe_backbone(backbone)))
+
+
+def load_backbone(path: Path) -> Backbone:
+    """Read what `save_backbone` wrote.
+
+    Raises:
+        ValueError: If the file is not a backbone of regraft, or of a newer format.
+    """
+    tensors, description = _unpack(path, "backbone")
+    return _restore_backbone(tensors, description)
+
+
+@dataclass(frozen=True)
+class Head:
+    """A fitted head: its modules, what they are made of, the width they take, and what they predict."""
+
+    modules: nn.Sequential
+    layers: LinearLayers | MlpLayers
+    feature_dim: int
+    target: BinaryTarget | MulticlassTarget
+
+
+def save_head(head: Head, path: Path) -> None:
+    """Write a fitted head and what it predicts."""
+    description = _describe_head(head.layers, head.target, head.feature_dim)
+    path.write_bytes(_pack("head", _prefixed("head", head.modules), description))
+
+
+def load_head(path: Path) -> Head:
+    """Read what `save_head` wrote.
+
+    Raises:
+        ValueError: If the file is not a head of regraft, or of a newer format.
+    """
+    tensors, description = _unpack(path, "head")
+    return _restore_head(tensors, description)
+
+
+def classifier_bytes(classifier: Classifier) -> bytes:
+    """The one file that holds all that inference needs; equal classifiers give equal bytes."""
+    feature_dim = classifier.backbone.feature_dim
+    description = {
+        **_describe_backbone(classifier.backbone),
+        **_describe_head(classifier.layers, classifier.target, feature_dim),
+        "preprocessing": classifier.preprocessing.model_dump(mode="json"),
+        "views": classifier.views,
+    }
+    tensors = _prefixed("backbone", classifier.backbone) | _prefixed("head", classifier.head)
+    return _pack("classifier", tensors, description)
+
+
+def save_classifier(classifier: Classifier, path: Path) -> None:
+    """Write `classifier_bytes` to a file."""
+    path.write_bytes(classifier_bytes(classifier))
+
+
+def load_classifier(path: Path) -> Classifier:
+    """Read a classifier, on the CPU and in evaluation mode.
+
+    Raises:
+        ValueError: If the file is not a classifier of regraft, or of a newer format.
+    """
+    tensors, description = _unpack(path, "classifier")
+    return assemble(
+        _restore_backbone(tensors, description),
+        _restore_head(tensors, description),
+        Preprocessing.model_validate(description["preprocessing"]),
+        views=description["views"],
+    )
+
+
+def assemble(backbone: Backbone, head: Head, preprocessing: Preprocessing, *, views: ViewSet) -> Classifier:
+    """A classifier of a backbone and a head fitted on its pooled features.
+
+    Raises:
+        ValueError: If the head was fitted on features of another width.
+    """
+    if backbone.feature_dim != head.feature_dim:
+        raise ValueError(
+            f"the head was fitted on {head.feature_dim} features; {backbone.spec.name} cut at {backbone.cut} gives "
+            f"{backbone.feature_dim}: run train_head again"
+        )
+    return Classifier(
+        backbone=backbone,
+        head=head.modules,
+        layers=head.layers,
+        target=head.target,
+        preprocessing=preprocessing,
+        views=views,
+    )
+
+
+def _describe_backbone(backbone: Backbone) -> dict[str, Any]:
+    return {"backbone": {"name": backbone.spec.name, "cut": backbone.cut, "weights": dict(backbone.weights_receipt)}}
+
+
+def _describe_head(
+    layers: LinearLayers | MlpLayers, target: BinaryTarget | MulticlassTarget, feature_dim: int
+) -> dict[str, Any]:
+    return {
+        "head": {"layers": layers.model_dump(mode="json"), "feature_dim": feature_dim},
+        "target": target.model_dump(mode="json"),
+    }
+
+
+def _restore_backbone(tensors: dict[str, Tensor], description: dict[str, Any]) -> Backbone:
+    facts = description["backbone"]
+    backbone = empty_backbone(facts["name"], cut=facts["cut"], weights_receipt=facts["weights"])
+    backbone.load_state_dict(_without_prefix("backbone", tensors))
+    return backbone.eval()
+
+
+def _restore_head(tensors: dict[str, Tensor], description: dict[str, Any]) -> Head:
+    layers: LinearLayers | MlpLayers = TypeAdapter(HeadLayers).validate_python(description["head"]["layers"])
+    target: BinaryTarget | MulticlassTarget = TypeAdapter(Target).validate_python(description["target"])
+    feature_dim = description["head"]["feature_dim"]
+    modules = layers.build(feature_dim, target.num_outputs)
+    modules.load_state_dict(_without_prefix("head", tensors))
+    return Head(modules.eval(), layers, feature_dim, target)
+
+
+def _prefixed(prefix: str, module: nn.Module) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+
+
+def _without_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name[len(prefix) + 1 :]: value for name, value in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def _pack(kind: str, tensors: dict[str, Tensor], description: dict[str, Any]) -> bytes:
+    header = json.dumps({"kind": kind, "format": _FORMAT, **description}, sort_keys=True)
+    return safetensors.torch.save(tensors, metadata={_METADATA_KEY: header})
+
+
+def _unpack(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(_METADATA_KEY)
+            tensors = {name: torch.clone(file.get_tensor(name)) for name in sorted(file.keys())}
+    except OSError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{path} is not a safetensors file: {error}") from error
+    description = json.loads(header) if header else {}
+    if description.get("kind") != kind:
+        raise ValueError(f"{path} holds {description.get('kind', 'no regraft model')!r}, not a {kind}")
+    if description["format"] > _FORMAT:
+        raise ValueError(f"{path} has format {description['format']}; this version reads up to {_FORMAT}: upgrade regraft")
+    return tensors, description

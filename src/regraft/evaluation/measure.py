@@ -1,0 +1,177 @@
+"""All numbers of an evaluation, in one JSON-serialisable dict: what the report, the tracker and the gate read.
+
+Knows predictions and manifest as tables: no figure, no file, no clock.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from regraft.evaluation.baselines import group_majority_predictions, majority_label, majority_predictions
+from regraft.evaluation.intervals import Bootstrap, bootstrap_intervals, bootstrap_models, group_numbers
+from regraft.evaluation.metrics import IntArray, confusion_matrix, per_class_table
+from regraft.evaluation.predictions import (
+    MODEL_TITLES,
+    MODELS,
+    SPLITS,
+    SplitScores,
+    check_predictions,
+    group_names,
+    scores_of_split,
+)
+
+_FEW_GROUPS = 10  # under this the cluster bootstrap is known to give too narrow intervals
+
+
+def measure(
+    predictions: pd.DataFrame,
+    manifest: pd.DataFrame,
+    label_names: Sequence[str],
+    *,
+    num_resamples: int,
+    confidence: float,
+    seed: int,
+) -> dict[str, Any]:
+    """Measure probe and fine-tuned model on `val` and `test`, with intervals, beside what needs no pixels.
+
+    Where a split's groups occur in no other split, whole groups are resampled: the interval then speaks of images
+    of new groups. Elsewhere images are: it speaks of more images of the same groups.
+
+    Args:
+        predictions: A row an image and model, splits `val` and `test`; see `check_predictions`.
+        manifest: A row an image: id, split, label (int64), group (text or null).
+        label_names: K names, in the order of the classes.
+        num_resamples: Bootstrap resamples.
+        confidence: Of the intervals, for instance 0.95.
+        seed: Of the bootstrap.
+
+    Returns:
+        JSON-serialisable, the same for the same input: `test` and `val` (each `probe`, `fine_tuned`, `difference`
+        (fine-tuned minus probe): by metric `value`, `low`, `high`, and `reason` where something is missing);
+        `baselines` on test (`majority_class`, `group_majority`); `per_class` and `confusion_matrix` on test by model;
+        `label_names`; `num_images` by split; `class_counts` by split and label name; `resampling` (`num_resamples`,
+        `confidence`, `seed`, and by split `unit` and `num_units`); `notes`, sentences on what to beware of.
+
+    Raises:
+        PredictionsError: If predictions and manifest do not fit, with all faults.
+        ValueError: If the bootstrap's settings are out of range.
+    """
+    bootstrap = Bootstrap(num_resamples, confidence, seed)
+    manifest = manifest.sort_values("id", kind="stable")
+    check_predictions(predictions, manifest, label_names)
+    scores = {split: scores_of_split(predictions, split, label_names) for split in SPLITS}
+    groups = {split: _groups_to_resample(scores[split], manifest, split) for split in SPLITS}
+    metrics: dict[str, Any] = {
+        split: _measure_split(scores[split], groups[split], bootstrap) for split in ("test", "val")
+    }
+    test = scores["test"].labels, scores["test"].probabilities
+    metrics["baselines"] = _measure_baselines(manifest, label_names, groups["test"], bootstrap)
+    metrics["per_class"] = {m: per_class_table(test[1][m], test[0], label_names) for m in MODELS}
+    metrics["confusion_matrix"] = {m: confusion_matrix(test[1][m], test[0]).tolist() for m in MODELS}
+    metrics["label_names"] = list(label_names)
+    metrics["num_images"] = {s: int((manifest["split"] == s).sum()) for s in ("train", *SPLITS)}
+    metrics["class_counts"] = {s: _class_counts(manifest, s, label_names) for s in ("train", *SPLITS)}
+    metrics["resampling"] = {
+        "num_resamples": num_resamples,
+        "confidence": confidence,
+        "seed": seed,
+        **{split: _unit(scores[split], groups[split]) for split in SPLITS},
+    }
+    metrics["notes"] = _notes(metrics)
+    return metrics
+
+
+def _groups_to_resample(
+    scores: SplitScores, manifest: pd.DataFrame, split: str
+) -> tuple[str | None, ...] | None:
+    """The groups if there are two or more and no other split has any of them, else None: images."""
+    elsewhere = set(group_names(manifest.loc[manifest["split"] != split, "group"])) - {None}
+    named = set(scores.groups) - {None}
+    is_held_out = bool(named) and not named & elsewhere
+    return (
+        scores.groups if is_held_out and len(set(group_numbers(len(scores.ids), scores.groups))) > 1 else None
+    )
+
+
+def _measure_split(
+    scores: SplitScores, groups: tuple[str | None, ...] | None, bootstrap: Bootstrap
+) -> dict[str, Any]:
+    """Both models and their difference."""
+    estimates, difference = bootstrap_models(
+        scores.probabilities, scores.labels, bootstrap=bootstrap, groups=groups
+    )
+    return {
+        name: {metric: estimate.as_dict() for metric, estimate in of_metric.items()}
+        for name, of_metric in {**estimates, "difference": difference}.items()
+    }
+
+
+def _measure_baselines(
+    manifest: pd.DataFrame,
+    label_names: Sequence[str],
+    groups: tuple[str | None, ...] | None,
+    bootstrap: Bootstrap,
+) -> dict[str, Any]:
+    """Accuracy on test of the answers that need no pixels, on the resamples the models are measured on."""
+    labels = manifest.loc[manifest["split"] == "test", "label"].to_numpy(np.int64)
+
+    def accuracy(predicted: IntArray) -> dict[str, float | str | None]:
+        certain = np.eye(len(label_names))[predicted]
+        estimates = bootstrap_intervals(
+            certain, labels, bootstrap=bootstrap, groups=groups, metrics=("accuracy",)
+        )
+        return estimates["accuracy"].as_dict()
+
+    majority = {
+        "accuracy": accuracy(majority_predictions(manifest, split="test")),
+        "label_name": label_names[majority_label(manifest)],
+    }
+    if manifest["group"].isna().all():
+        missing = {"value": None, "low": None, "high": None, "reason": "the images have no groups"}
+        return {"majority_class": majority, "group_majority": {"accuracy": missing}}
+    of_group = group_majority_predictions(manifest, split="test")
+    return {
+        "majority_class": majority,
+        "group_majority": {
+            "accuracy": accuracy(of_group.predicted),
+            "num_unseen_groups": of_group.num_unseen_groups,
+            "num_unseen_images": of_group.num_unseen_images,
+        },
+    }
+
+
+def _class_counts(manifest: pd.DataFrame, split: str, label_names: Sequence[str]) -> dict[str, int]:
+    """Images of each class in a split."""
+    labels = manifest.loc[manifest["split"] == split, "label"].to_numpy(np.int64)
+    return dict(zip(label_names, np.bincount(labels, minlength=len(label_names)).tolist(), strict=True))
+
+
+def _unit(scores: SplitScores, groups: tuple[str | None, ...] | None) -> dict[str, str | int]:
+    """What is drawn in a resample of a split, and how many of it there are."""
+    num_units = int(group_numbers(len(scores.ids), groups).max()) + 1
+    return {"unit": "image" if groups is None else "group", "num_units": num_units}
+
+
+def _notes(metrics: dict[str, Any]) -> list[str]:
+    """What a reader of the test numbers should beware of."""
+    resampling, num_test = metrics["resampling"]["test"], metrics["num_images"]["test"]
+    notes = []
+    if resampling["unit"] == "group" and resampling["num_units"] < _FEW_GROUPS:
+        notes.append(
+            f"The test images come from {resampling['num_units']} groups only: with fewer than {_FEW_GROUPS} the "
+            "intervals are too narrow."
+        )
+    notes += [
+        f"The {MODEL_TITLES[model]} model makes no mistake on {num_test} test images, so its interval has no width; "
+        f"a true error rate of up to {min(3 / num_test, 1):.1%} would still give that in one of 20 such tests."
+        for model in MODELS
+        if metrics["test"][model]["accuracy"]["value"] == 1
+    ]
+    empty = [name for name, count in metrics["class_counts"]["test"].items() if count == 0]
+    if empty:
+        notes.append(
+            f"No test image is of class {', '.join(empty)}: nothing is known of how it is recognised."
+        )
+    return notes

@@ -1,0 +1,257 @@
+"""Figures of the scores: intervals and differences, confusion, ROC, recall by class, calibration.
+
+Knows metrics as `measure` gives them, and arrays: no table of predictions, no image.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from sklearn.metrics import roc_curve
+
+from regraft.evaluation.figure_style import (
+    BASELINE_COLOUR,
+    GUIDE_COLOUR,
+    MODEL_COLOURS,
+    MODEL_MARKERS,
+    clip_name,
+    new_figure,
+    percent,
+    show_percent,
+)
+from regraft.evaluation.metrics import (
+    CALIBRATION_BINS,
+    METRICS,
+    FloatArray,
+    IntArray,
+    confidence_bins,
+    predicted_labels,
+)
+from regraft.evaluation.predictions import BASELINE_TITLES, MODEL_TITLES, MODELS
+
+_MAX_NAMED_CELLS = 12  # a confusion matrix with more classes has no room for numbers
+_MAX_NAMED_TICKS = 40
+_MAX_BARS = 30
+
+
+def scores_figure(metrics: Mapping[str, Any]) -> Figure:
+    """Every metric on test with its interval, baselines beside the accuracy, and the paired differences."""
+    figure = new_figure(9.6, 5.4)
+    blocks = [
+        ([name for name, row in METRICS.items() if row.is_fraction and row.higher_is_better], "higher is better"),
+        ([name for name, row in METRICS.items() if not row.higher_is_better], "lower is better"),
+    ]
+    panels = figure.subplots(
+        2, 2, width_ratios=[2.1, 1], height_ratios=[len(names) + 0.5 for names, _ in blocks], squeeze=False
+    )
+    for (names, direction), (scores, difference) in zip(blocks, panels, strict=True):
+        _draw_scores(scores, names, metrics)
+        _draw_differences(difference, names, metrics)
+        scores.set_title(f"Test score, {direction}")
+        difference.set_title("Fine-tuned minus probe")
+        for axes in (scores, difference):
+            axes.set_ylim(len(names) - 0.4, -0.6)
+            axes.grid(visible=False, axis="y")
+            axes.spines["left"].set_visible(False)
+        scores.set_yticks(range(len(names)), [METRICS[name].title for name in names])
+        difference.set_yticks([])
+    show_percent(panels[0][0], x=True, y=False)
+    panels[0][1].set_xlabel("percentage points")
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    hollow = {"marker": "s", "color": BASELINE_COLOUR, "markerfacecolor": "white", "linestyle": "none"}
+    handles.append(Line2D([], [], **hollow))
+    labels.append("may be chance")
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return figure
+
+
+def _draw_scores(axes: Axes, names: Sequence[str], metrics: Mapping[str, Any]) -> None:
+    """A dot and whiskers a metric and model; the baselines below them in the row of the accuracy."""
+    offsets = {"probe": -0.14, "fine_tuned": 0.14}
+    for model in MODELS:
+        rows = [(row, metrics["test"][model][name]) for row, name in enumerate(names)]
+        dots = [(row + offsets[model], estimate) for row, estimate in rows if estimate["value"] is not None]
+        style = {"marker": MODEL_MARKERS[model], "color": MODEL_COLOURS[model]}
+        _draw_dots(axes, dots, MODEL_TITLES[model], style)
+    if "accuracy" in names:
+        row = names.index("accuracy")
+        for (name, title), marker, offset in zip(BASELINE_TITLES.items(), "v^", (-0.14, 0.14), strict=True):
+            estimate = metrics["baselines"][name]["accuracy"]
+            dots = [] if estimate["value"] is None else [(row + offset, estimate)]
+            _draw_dots(axes, dots, title, {"marker": marker, "color": BASELINE_COLOUR})
+
+
+def _draw_dots(
+    axes: Axes, dots: Sequence[tuple[float, Mapping[str, Any]]], title: str, style: Mapping[str, Any]
+) -> None:
+    """Values at heights, with their intervals where they have one."""
+    if not dots:
+        return
+    for height, estimate in dots:
+        if estimate["low"] is not None:
+            axes.plot([estimate["low"], estimate["high"]], [height] * 2, color=style["color"], linewidth=1.6)
+    values = [estimate["value"] for _, estimate in dots]
+    axes.plot(values, [height for height, _ in dots], linestyle="none", markersize=6, label=title, **style)
+
+
+def _draw_differences(axes: Axes, names: Sequence[str], metrics: Mapping[str, Any]) -> None:
+    """The paired difference with its interval; hollow where the interval holds 0: it may be chance."""
+    axes.axvline(0, color=GUIDE_COLOUR, linewidth=1.2)
+    scale = 100 if METRICS[names[0]].is_fraction and METRICS[names[0]].higher_is_better else 1
+    for row, name in enumerate(names):
+        estimate = metrics["test"]["difference"][name]
+        if estimate["value"] is None or estimate["low"] is None:
+            continue
+        low, value, high = (scale * estimate[key] for key in ("low", "value", "high"))
+        face = "white" if low <= 0 <= high else BASELINE_COLOUR
+        axes.plot([low, high], [row, row], color=BASELINE_COLOUR, linewidth=1.6)
+        axes.plot(value, row, marker="s", markersize=6, color=BASELINE_COLOUR, markerfacecolor=face)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+
+
+def confusion_figure(matrices: Mapping[str, Sequence[Sequence[int]]], label_names: Sequence[str]) -> Figure:
+    """Both models' confusion matrices side by side, coloured by the fraction of the label's images."""
+    num_classes = len(label_names)
+    side = float(np.clip(1.6 + 0.42 * num_classes, 2.7, 5.2))
+    figure = new_figure(2 * side + 1.6, side + 0.7)
+    panels = figure.subplots(1, 2, sharey=True)
+    names = [clip_name(name, 20) for name in label_names]
+    image = None
+    for axes, model in zip(panels, MODELS, strict=True):
+        counts = np.array(matrices[model])
+        fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+        axes.set_title(MODEL_TITLES[model].capitalize())
+        axes.set_xlabel("predicted")
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        if num_classes <= _MAX_NAMED_TICKS:
+            is_short = num_classes <= 4 and max(map(len, names)) <= 12
+            axes.set_xticks(range(num_classes), names, **({} if is_short else _SLANTED))
+            axes.set_yticks(range(num_classes), names)
+        if num_classes <= _MAX_NAMED_CELLS:
+            _write_cells(axes, counts, fractions)
+    panels[0].set_ylabel("label")
+    if image is not None:
+        bar = figure.colorbar(image, ax=panels, shrink=0.8, aspect=22)
+        bar.outline.set_visible(False)
+        bar.ax.yaxis.set_major_formatter(lambda value, _: percent(value, 0))
+        bar.set_label("of the label's images")
+    return figure
+
+
+_SLANTED: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+
+
+def _write_cells(axes: Axes, counts: IntArray, fractions: FloatArray) -> None:
+    """The count in each cell, with its percentage where there is room."""
+    is_roomy = len(counts) <= 5
+    for row, column in np.ndindex(counts.shape):
+        text = str(counts[row, column])
+        if is_roomy:
+            text += f"\n{percent(fractions[row, column])}"
+        colour = "white" if fractions[row, column] > 0.55 else "#23272e"
+        size = 10 if is_roomy else 7.5
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
+
+
+def roc_figure(
+    probabilities: Mapping[str, FloatArray],
+    labels: IntArray,
+    label_names: Sequence[str],
+    areas: Mapping[str, Mapping[str, float | None]],
+) -> Figure:
+    """Both models' ROC curves of the second class; a ring marks what is predicted, at probability 0.5."""
+    figure = new_figure(5.6, 5.0)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=GUIDE_COLOUR, linestyle=(0, (4, 3)), linewidth=1.2, label="chance")
+    for model, of_model in probabilities.items():
+        if len(np.unique(labels)) < 2:
+            continue
+        false_positive, true_positive, _ = roc_curve(labels, of_model[:, 1], drop_intermediate=False)
+        title = f"{MODEL_TITLES[model]}, area {_with_interval(areas[model])}"
+        axes.plot(false_positive, true_positive, color=MODEL_COLOURS[model], linewidth=1.8, label=title)
+        called = predicted_labels(of_model) == 1
+        point = called[labels == 0].mean(), called[labels == 1].mean()
+        axes.plot(*point, "o", markersize=9, markerfacecolor="none", markeredgewidth=1.8, color=MODEL_COLOURS[model])
+    negative, positive = (clip_name(name, 24) for name in label_names)
+    axes.set_xlabel(f"{negative} called {positive} (false positive rate)")
+    axes.set_ylabel(f"{positive} called {positive} (true positive rate)")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    show_percent(axes, x=True, y=True)
+    axes.set_title(f"Finding {positive} on test")
+    axes.legend(loc="lower right")
+    return figure
+
+
+def _with_interval(estimate: Mapping[str, float | None]) -> str:
+    """`0.947 (0.928 to 0.963)`, or what there is of it."""
+    value, low, high = estimate["value"], estimate["low"], estimate["high"]
+    if value is None:
+        return "not defined"
+    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def recall_figure(per_class: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
+    """Recall of each class with both models, the worst of the fine-tuned model first."""
+    tables = {model: {row["label_name"]: row for row in rows} for model, rows in per_class.items()}
+    tested = [row for row in per_class["fine_tuned"] if row["recall"] is not None]
+    rows = sorted(tested, key=lambda row: (row["recall"], row["label_name"]))[:_MAX_BARS]
+    figure = new_figure(7.6, 1.5 + 0.34 * max(len(rows), 3))
+    axes = figure.subplots()
+    for model, offset in (("probe", -0.19), ("fine_tuned", 0.19)):
+        recalls = [tables[model][row["label_name"]]["recall"] for row in rows]
+        heights = np.arange(len(rows)) + offset
+        axes.barh(heights, recalls, height=0.34, color=MODEL_COLOURS[model], label=MODEL_TITLES[model])
+    names = [f"{clip_name(row['label_name'], 28)} ({row['support']})" for row in rows]
+    axes.set_yticks(range(len(rows)), names)
+    axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6))
+    axes.grid(visible=False, axis="y")
+    show_percent(axes, x=True, y=False)
+    axes.set_xlabel("recall: images of the class that are recognised")
+    shown = "" if len(rows) == len(tested) else f", the lowest {len(rows)} of {len(tested)}"
+    axes.set_title(f"Recall by class on test (number of images){shown}")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def calibration_figure(
+    probabilities: Mapping[str, FloatArray], labels: IntArray, errors: Mapping[str, Mapping[str, float | None]]
+) -> Figure:
+    """Accuracy against confidence in bins, above how many images have which confidence."""
+    figure = new_figure(5.6, 5.6)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    upper.plot([0, 1], [0, 1], color=GUIDE_COLOUR, linestyle=(0, (4, 3)), linewidth=1.2, label="perfectly calibrated")
+    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
+    for model, of_model in probabilities.items():
+        bins = confidence_bins(of_model, num_bins=CALIBRATION_BINS)
+        counts = np.bincount(bins, minlength=CALIBRATION_BINS)
+        used = np.flatnonzero(counts)
+        is_right = predicted_labels(of_model) == labels
+        confidence = np.bincount(bins, of_model.max(axis=1), CALIBRATION_BINS)[used] / counts[used]
+        accuracy = np.bincount(bins, is_right, CALIBRATION_BINS)[used] / counts[used]
+        colour, marker = MODEL_COLOURS[model], MODEL_MARKERS[model]
+        value = errors[model]["value"]
+        title = MODEL_TITLES[model] + ("" if value is None else f", mean gap {100 * value:.1f} points")
+        upper.plot(confidence, accuracy, color=colour, linewidth=1.2, alpha=0.6)
+        sizes = 14 + 130 * counts[used] / counts.max()
+        upper.scatter(confidence, accuracy, s=sizes, color=colour, marker=marker, label=title, linewidths=0)
+        lower.stairs(counts, edges, color=colour, linewidth=1.6)
+    upper.set_ylabel("accuracy")
+    lower.set_ylabel("images")
+    lower.set_xlabel("confidence: probability of the predicted class")
+    num_classes = next(iter(probabilities.values())).shape[1]
+    start = max(0.0, np.floor(CALIBRATION_BINS / num_classes) / CALIBRATION_BINS)
+    upper.set(xlim=(start - 0.02, 1.02), ylim=(-0.02, 1.05))
+    lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    show_percent(upper, x=True, y=True)
+    show_percent(lower, x=True, y=False)
+    upper.set_title("How far the confidence can be believed, on test")
+    legend = upper.legend(loc="lower right")
+    for handle in legend.legend_handles[1:]:
+        handle.set_sizes([34])  # type: ignore[union-attr]
+    return figure

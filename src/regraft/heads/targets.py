@@ -1,0 +1,105 @@
+"""What a head predicts: a column of the manifest, its labels, its loss and its probabilities.
+
+Knows nothing of backbones, files or how a head is trained.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class BinaryTarget(BaseModel):
+    """Two classes, one logit: the sigmoid gives the probability of the second label."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["binary"] = "binary"
+    column: str
+    label_names: tuple[str, str]
+
+    @property
+    def num_outputs(self) -> int:
+        """Logits a head must give."""
+        return 1
+
+    def loss(self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float) -> "Tensor":
+        """Mean binary cross-entropy.
+
+        Args:
+            logits: `(B, 1)` float.
+            labels: `(B,)` int64 in {0, 1}, or float in [0, 1]: the probability of the second label.
+            label_smoothing: Fraction in [0, 1) of each label spread evenly over both classes.
+
+        Returns:
+            A scalar, in nats.
+        """
+        from torch.nn import functional
+
+        targets = labels.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
+        return functional.binary_cross_entropy_with_logits(logits.squeeze(1), targets)
+
+    def probabilities(self, logits: "Tensor") -> "Tensor":
+        """`(B, 1)` logits to `(B, 2)` float64 probabilities; rows sum to 1."""
+        import torch
+
+        positive = torch.sigmoid(logits.double())
+        return torch.cat([1 - positive, positive], dim=1)
+
+
+class MulticlassTarget(BaseModel):
+    """K ≥ 2 exclusive classes, K logits, softmax."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["multiclass"] = "multiclass"
+    column: str
+    label_names: tuple[str, ...] = Field(min_length=2)
+
+    @property
+    def num_outputs(self) -> int:
+        """Logits a head must give."""
+        return len(self.label_names)
+
+    def loss(self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float) -> "Tensor":
+        """Mean cross-entropy.
+
+        Args:
+            logits: `(B, K)` float.
+            labels: `(B,)` int64 in [0, K), or `(B, K)` float class probabilities.
+            label_smoothing: Fraction in [0, 1) of each label spread evenly over all classes.
+
+        Returns:
+            A scalar, in nats.
+        """
+        from torch.nn import functional
+
+        return functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+
+    def probabilities(self, logits: "Tensor") -> "Tensor":
+        """`(B, K)` logits to `(B, K)` float64 probabilities; rows sum to 1."""
+        import torch
+
+        return torch.softmax(logits.double(), dim=1)
+
+
+Target = Annotated[BinaryTarget | MulticlassTarget, Field(discriminator="kind")]
+
+
+def target_for(column: str, label_names: tuple[str, ...]) -> BinaryTarget | MulticlassTarget:
+    """The plain target of a label column: binary for two labels, multi-class for more.
+
+    Args:
+        column: The manifest's column.
+        label_names: At least two, in label order; of two, the second is the positive one.
+
+    Raises:
+        ValueError: If there are fewer than two labels.
+    """
+    if len(label_names) < 2:
+        raise ValueError(f"column {column!r} has {len(label_names)} label(s) {list(label_names)}; a classifier needs two")
+    if len(label_names) == 2:
+        return BinaryTarget(column=column, label_names=(label_names[0], label_names[1]))
+    return MulticlassTarget(column=column, label_names=label_names)

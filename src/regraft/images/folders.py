@@ -1,0 +1,111 @@
+"""Folders: images listed from a folder of class folders.
+
+Knows no options and opens no image; what is listed may turn out to be unreadable.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from regraft.images.faults import SourceError, join_faults, show_first, suggest_near
+
+_IMAGE_SUFFIXES: Final = {
+    ".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
+}  # fmt: skip
+_SPLIT_FOLDERS: Final = {"train", "training", "val", "valid", "validation", "test", "testing"}
+_LITTER: Final = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+
+
+def list_class_folders(root: Path) -> list[tuple[str, str]]:
+    """List the files below each class folder, at any depth, links followed.
+
+    Every file counts as an image, whatever its suffix, except hidden ones and file managers' litter.
+
+    Returns:
+        Path (posix, root in front) and label (the class folder's name) of every file.
+
+    Raises:
+        SourceError: If the root is not there or empty, has no class folder, has images beside the class
+            folders, has folders named like splits instead of classes, or a class folder is empty.
+    """
+    require_folder(root, "ingest.source.path")
+    visible = [entry for entry in _scan(root) if _is_visible(entry.name)]
+    labels = [entry.name for entry in visible if entry.is_dir()]
+    strays = [e.name for e in visible if e.is_file() and Path(e.name).suffix.lower() in _IMAGE_SUFFIXES]
+    if not visible:
+        raise SourceError(f"the images folder {quote_path(root)} is empty; it needs one folder a class")
+    if not labels:
+        inside = f"{len(strays)} images ({show_first(strays)})" if strays else "no folder"
+        raise SourceError(
+            f"the images folder {quote_path(root)} has {inside} directly in it, but needs one folder a "
+            "class, named by its label; or list the images in a CSV (ingest.source.kind 'csv')"
+        )
+    if all(label.lower() in _SPLIT_FOLDERS for label in labels):
+        raise SourceError(
+            f"the folders in {quote_path(root)} are named like splits ({', '.join(labels)}), not like "
+            "classes. Point ingest.source.path at one of them, or list the images in a CSV "
+            "(ingest.source.kind 'csv', with a split_column, and ingest.split.kind 'given')"
+        )
+    files = {label: list(_files_below(root / label)) for label in labels}
+    faults = []
+    if strays:
+        faults.append(
+            f"{len(strays)} images without a class, directly in {quote_path(root)}: {show_first(strays)}"
+        )
+    if empty := [label for label in labels if not files[label]]:
+        faults.append(f"{len(empty)} empty class folders in {quote_path(root)}: {show_first(empty)}")
+    if faults:
+        raise SourceError(join_faults([f"{fault}. Fill, move or remove them." for fault in faults]))
+    return [(path, label) for label, paths in files.items() for path in paths]
+
+
+def require_folder(path: Path, key: str) -> None:
+    """Raise unless there is a folder, with the names beside it that are alike."""
+    if not path.is_dir():
+        fault = "is a file, not a folder" if path.exists() else "is not there"
+        raise SourceError(f"the folder {quote_path(path)} ({key}) {fault}.{_suggest_path(path)}")
+
+
+def require_file(path: Path, key: str) -> None:
+    """Raise unless there is a file, with the names beside it that are alike."""
+    if not path.is_file():
+        fault = "is a folder, not a file" if path.exists() else "is not there"
+        raise SourceError(f"the file {quote_path(path)} ({key}) {fault}.{_suggest_path(path)}")
+
+
+def quote_path(path: Path) -> str:
+    """A path as the user gave it."""
+    return repr(path.as_posix())
+
+
+def _suggest_path(path: Path) -> str:
+    """Where a relative path was looked for, and near names in the same folder."""
+    looked = "" if path.is_absolute() else f" It was looked for under {Path.cwd().as_posix()}."
+    siblings = [entry.name for entry in _scan(path.parent)] if path.parent.is_dir() else []
+    return looked + suggest_near(path.name, siblings)
+
+
+def _scan(folder: Path) -> list[os.DirEntry[str]]:
+    """Entries of a folder by name."""
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def _is_visible(name: str) -> bool:
+    """Neither hidden nor left by a file manager."""
+    return not name.startswith(".") and name not in _LITTER
+
+
+def _files_below(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Visible files at any depth, links followed, but never around in a circle."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    for entry in _scan(folder):
+        if not _is_visible(entry.name):
+            continue
+        if entry.is_dir():
+            yield from _files_below(folder / entry.name, above | {real})
+        else:
+            yield (folder / entry.name).as_posix()

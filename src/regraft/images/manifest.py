@@ -1,0 +1,89 @@
+"""Manifest: the image index with splits and numbered labels, on which everything after ingest is built.
+
+Opens no image: what it says of them, the index said.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import pandas as pd
+
+from regraft.images.faults import ManifestError as ManifestError
+from regraft.images.faults import join_faults, show_first
+from regraft.images.splits import SPLITS, SplitOptions, assign_splits
+
+TARGET: Final = "label"
+
+
+def build_manifest(
+    image_index: pd.DataFrame,
+    options: SplitOptions,
+    *,
+    min_images_per_class: int,
+    label_order: Sequence[str] = (),
+) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+    """Split the images and number their labels.
+
+    Args:
+        image_index: As `index_images` returns it; N rows.
+        options: How to split.
+        min_images_per_class: A class with fewer readable images stops the run.
+        label_order: Labels in the order of their numbers, as the source gives them; empty for alphabetical.
+
+    Returns:
+        The index, row for row, with `split` assigned, `label` as int64 in [0, K) and `label_name` as text
+        beside it; and for each target column (here: `label`) the K label names in the order of their numbers.
+
+    Raises:
+        ManifestError: If an image has no label, there is but one class, or classes have too few images or
+            none in some split; all such classes are named.
+    """
+    unlabelled = image_index.loc[image_index[TARGET].isna(), "path"].tolist()
+    if unlabelled:
+        raise ManifestError(f"{len(unlabelled)} images have no label: {show_first(unlabelled)}")
+    labels = image_index[TARGET].astype("str")
+    present = sorted(labels.unique())
+    label_names = list(label_order) or present
+    if unknown := sorted(set(present) - set(label_names)):
+        raise ManifestError(
+            f"labels {show_first(unknown)} are not among the source's: {show_first(label_names)}"
+        )
+    if len(label_names) < 2:
+        raise ManifestError(
+            f"a classifier needs at least two classes, got {len(present)}: {show_first(present)}"
+        )
+
+    splits = assign_splits(image_index, options)
+    num_images = pd.crosstab(labels, splits)
+    num_images = num_images.reindex(index=label_names, columns=list(SPLITS), fill_value=0)
+    if faults := _find_thin_classes(num_images, min_images_per_class):
+        raise ManifestError(join_faults(faults))
+
+    number_of_label = {name: number for number, name in enumerate(label_names)}
+    manifest = image_index.assign(**{TARGET: labels.map(number_of_label).astype("int64")}, split=splits)
+    manifest.insert(list(manifest.columns).index(TARGET) + 1, f"{TARGET}_name", labels)
+    return manifest, {TARGET: label_names}
+
+
+def _find_thin_classes(num_images: pd.DataFrame, min_images_per_class: int) -> list[str]:
+    """Classes (rows) with too few images, and others that some split (column) lacks."""
+    faults = []
+    totals = num_images.sum(axis=1)
+    thin = totals[totals < min_images_per_class]
+    if len(thin):
+        listed = [f"{name!r} ({count})" for name, count in thin.items()]
+        faults.append(
+            f"{len(thin)} classes have fewer than {min_images_per_class} readable images: "
+            f"{show_first(listed)}. Add images, remove the class, or lower ingest.min_images_per_class."
+        )
+    absent = [
+        f"{name!r} (none in {', '.join(split for split in SPLITS if counts[split] == 0)})"
+        for name, counts in num_images.drop(index=thin.index).iterrows()
+        if (counts == 0).any()
+    ]
+    if absent:
+        faults.append(
+            f"{len(absent)} classes are missing in a split: {show_first(absent)}. Add images, remove the "
+            "class, or change ingest.split."
+        )
+    return faults

@@ -1,0 +1,116 @@
+"""Preprocessing: the spatial half of a backbone's input contract, from an RGB image to a uint8 square.
+
+Knows no backbone and no tensor: mean and std are carried along and applied at batch time, on the device.
+"""
+
+from typing import Annotated, Final, Literal, Self
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from regraft.images.decoding import MAX_PIXELS
+
+Fit = Literal["crop", "stretch", "pad"]
+Interpolation = Literal["nearest", "box", "hamming", "bilinear", "bicubic", "lanczos"]
+
+_RESAMPLING: Final[dict[Interpolation, Image.Resampling]] = {
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "hamming": Image.Resampling.HAMMING,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+_Mean = Annotated[float, Field(ge=0.0, le=1.0)]
+_Std = Annotated[float, Field(gt=0.0)]
+
+
+class Preprocessing(BaseModel):
+    """How an image becomes a backbone's input.
+
+    Attributes:
+        size: Height and width of the result, in pixels.
+        resize_size: For `crop`: what the shorter side is resized to before the centre is cut out.
+        fit: `crop` (as torchvision and timm evaluate), `stretch` (both sides to size, the ratio changes) or
+            `pad` (longer side to size, black borders).
+        interpolation: Pillow's filter, antialiased when shrinking.
+        mean: Per channel, of values in [0, 1].
+        std: Per channel, of values in [0, 1].
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int = Field(ge=1, le=4096)
+    resize_size: int = Field(ge=1, le=8192)
+    fit: Fit
+    interpolation: Interpolation
+    mean: tuple[_Mean, _Mean, _Mean]
+    std: tuple[_Std, _Std, _Std]
+
+    @model_validator(mode="after")
+    def _check_crop_lies_inside(self) -> Self:
+        if self.resize_size < self.size:
+            raise ValueError(
+                f"resize_size {self.resize_size} is smaller than size {self.size}: nothing to crop from"
+            )
+        return self
+
+
+def apply(preprocessing: Preprocessing, image: Image.Image) -> np.ndarray:
+    """Resize and fit an RGB image.
+
+    Args:
+        preprocessing: What the backbone asks for.
+        image: Mode RGB, upright, of any size.
+
+    Returns:
+        `(size, size, 3)` uint8 in [0, 255], C-contiguous. With fit `crop` the same bytes as torchvision's
+        `Resize` and `CenterCrop` on the same Pillow image.
+
+    Raises:
+        ValueError: If the image is not RGB, or so long and narrow that resizing it would pass `MAX_PIXELS`.
+    """
+    if image.mode != "RGB":
+        raise ValueError(
+            f"preprocessing takes images of mode RGB, got {image.mode}; decode them with decode_rgb"
+        )
+    fitted = _FITTED[preprocessing.fit](image, preprocessing)
+    return np.array(fitted, dtype=np.uint8)
+
+
+def _crop(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    """Torchvision's rounding: the longer side truncated, the crop's offset rounded half to even."""
+    size, shorter = preprocessing.size, min(image.size)
+    width, height = (int(preprocessing.resize_size * side / shorter) for side in image.size)
+    if width * height > MAX_PIXELS:
+        raise ValueError(
+            f"{image.width}×{image.height} is too long and narrow to crop: resized, it would have "
+            f"{width}×{height} pixels. Exclude the image, or set fit to 'pad' or 'stretch'."
+        )
+    left, top = round((width - size) / 2.0), round((height - size) / 2.0)
+    resized = _resize(image, width, height, preprocessing)
+    return resized.crop((left, top, left + size, top + size))
+
+
+def _stretch(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    """Both sides to size."""
+    return _resize(image, preprocessing.size, preprocessing.size, preprocessing)
+
+
+def _pad(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    """Longer side to size, in the middle of a black square."""
+    size, longer = preprocessing.size, max(image.size)
+    width, height = (max(1, round(size * side / longer)) for side in image.size)
+    square = Image.new("RGB", (size, size))
+    square.paste(_resize(image, width, height, preprocessing), ((size - width) // 2, (size - height) // 2))
+    return square
+
+
+def _resize(image: Image.Image, width: int, height: int, preprocessing: Preprocessing) -> Image.Image:
+    """Pillow's resize, which is antialiased."""
+    return image.resize((width, height), _RESAMPLING[preprocessing.interpolation])
+
+
+_FITTED: Final = {"crop": _crop, "stretch": _stretch, "pad": _pad}

@@ -1,0 +1,129 @@
+"""Tables: images listed in a CSV file.
+
+Knows no options and opens no image; it checks that the listed files are there.
+"""
+
+import csv
+import os
+from collections import defaultdict
+from pathlib import Path
+
+from regraft.images.faults import SourceError, join_faults, show_first, suggest_near
+from regraft.images.folders import quote_path, require_file, require_folder
+from regraft.images.splits import find_unknown_splits
+
+Row = dict[str, str | None]
+
+
+def list_csv(path: Path, folder: Path, columns: dict[str, str | None]) -> list[Row]:
+    """Read the rows of a CSV with a header line; every value is text, and blanks around it are dropped.
+
+    Args:
+        path: The file, UTF-8, with commas.
+        folder: What the paths in it are relative to.
+        columns: The CSV's column for `path`, `label`, `group` and `split`; None for one that it does not
+            have.
+
+    Returns:
+        A row a line with the four keys, in file order; `path` is posix with the folder in front. An empty
+        group is None.
+
+    Raises:
+        SourceError: If files, columns or values are missing, a file has two labels or two rows, or a split is
+            none; all faults at once.
+    """
+    require_file(path, "ingest.source.path")
+    require_folder(folder, "ingest.source.images")
+    rows, faults = _read_rows(path, columns)
+    for row in rows:
+        row["path"] = Path(os.path.normpath(folder / str(row["path"]))).as_posix()
+    faults += _find_contradictions(rows)
+    faults += _find_missing_files(rows, folder)
+    if columns["split"] is not None:
+        faults += find_unknown_splits([row["split"] for row in rows])
+    if not rows and not faults:
+        faults.append("it has a header line and no row")
+    if faults:
+        raise SourceError(f"{path.as_posix()}: {join_faults(faults)}")
+    return rows
+
+
+def _read_rows(path: Path, columns: dict[str, str | None]) -> tuple[list[Row], list[str]]:
+    """Rows as written, and what is wrong with single lines; a column that is not there stops at once."""
+    rows: list[Row] = []
+    uneven, incomplete = [], []
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            lines = csv.reader(file, strict=True)
+            header = [name.strip() for name in next(lines, [])]
+            if faults := _find_column_faults(columns, header):
+                raise SourceError(f"{path.as_posix()}: {join_faults(faults)}")
+            positions = {key: header.index(name) for key, name in columns.items() if name is not None}
+            for values in lines:
+                if not values:
+                    continue
+                if len(values) != len(header):
+                    uneven.append(f"line {lines.line_num}")
+                    continue
+                found = {key: values[position].strip() or None for key, position in positions.items()}
+                row = dict.fromkeys(columns) | found
+                if row["path"] is None or row["label"] is None:
+                    incomplete.append(f"line {lines.line_num}")
+                else:
+                    rows.append(row)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SourceError(f"{path.as_posix()} is not a CSV in UTF-8: {error}") from error
+    faults = []
+    if uneven:
+        faults.append(
+            f"{len(uneven)} lines have not {len(header)} values as the header: {show_first(uneven)}"
+        )
+    if incomplete:
+        faults.append(f"{len(incomplete)} lines have no path or no label: {show_first(incomplete)}")
+    return rows, faults
+
+
+def _find_column_faults(columns: dict[str, str | None], header: list[str]) -> list[str]:
+    """Wanted columns that the header lacks or has twice."""
+    faults = []
+    for key, name in columns.items():
+        if name is not None and header.count(name) != 1:
+            fault = f"{header.count(name)} columns" if name in header else "no column"
+            faults.append(f"{fault} {name!r} (ingest.source.{key}_column).{suggest_near(name, header)}")
+    if faults:
+        separator = " Is the separator a comma?" if len(header) == 1 else ""
+        names = ", ".join(map(repr, header)) or "none, the file is empty"
+        faults.append(f"the columns are: {names}.{separator}")
+    return faults
+
+
+def _find_contradictions(rows: list[Row]) -> list[str]:
+    """Files with two labels, and files listed more than once."""
+    labels_of_path = defaultdict(list)
+    for row in rows:
+        labels_of_path[str(row["path"])].append(str(row["label"]))
+    several = {path: labels for path, labels in sorted(labels_of_path.items()) if len(labels) > 1}
+    repeated = [path for path, labels in several.items() if len(set(labels)) == 1]
+    two_labels = [
+        f"{path} ({', '.join(sorted(set(labels)))})"
+        for path, labels in several.items()
+        if len(set(labels)) > 1
+    ]
+    faults = []
+    if two_labels:
+        faults.append(f"{len(two_labels)} files have two labels: {show_first(two_labels)}")
+    if repeated:
+        faults.append(f"{len(repeated)} files are listed more than once: {show_first(repeated)}")
+    return faults
+
+
+def _find_missing_files(rows: list[Row], folder: Path) -> list[str]:
+    """Listed files that are not there."""
+    missing = [path for path in sorted({str(row["path"]) for row in rows}) if not os.path.isfile(path)]
+    if not missing:
+        return []
+    backslash = " Paths are written with '/'." if any("\\" in path for path in missing) else ""
+    return [
+        f"{len(missing)} of {len(rows)} listed files are not there: {show_first(missing)}. Paths are "
+        f"relative to {quote_path(folder)}; ingest.source.images names another folder.{backslash}"
+    ]

@@ -1,0 +1,128 @@
+"""Check a whole configuration against the schemas, before anything runs, and name every fault at once.
+
+Knows which key belongs to which schema; reads no files.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from regraft.options.build_backbone import BuildBackboneOptions
+from regraft.options.compute import ComputeOptions
+from regraft.options.evaluate import EvaluateOptions
+from regraft.options.fine_tune import FineTuneOptions
+from regraft.options.ingest import IngestOptions
+from regraft.options.normalize import NormalizeOptions
+from regraft.options.register import RegisterOptions
+from regraft.options.schema import Options
+from regraft.options.train_head import TrainHeadOptions
+
+SCHEMAS: dict[str, type[Options]] = {
+    "ingest": IngestOptions,
+    "normalize": NormalizeOptions,
+    "build_backbone": BuildBackboneOptions,
+    "train_head": TrainHeadOptions,
+    "fine_tune": FineTuneOptions,
+    "evaluate": EvaluateOptions,
+    "register": RegisterOptions,
+    "compute": ComputeOptions,
+}
+
+
+class OptionsError(ValueError):
+    """A configuration that the schemas refuse."""
+
+
+def check_parameters(parameters: Mapping[str, Any]) -> None:
+    """Refuse a configuration with an unknown key, a missing one, or a value out of range.
+
+    Args:
+        parameters: What `conf/` and `--params` say together, a key a step.
+
+    Raises:
+        OptionsError: Naming every fault in one message, with near names for what is unknown.
+    """
+    faults = [f"unknown key {key!r}{_near(key, SCHEMAS)}" for key in parameters if key not in SCHEMAS]
+    for key, schema in SCHEMAS.items():
+        if key not in parameters:
+            faults.append(f"{key}: missing; restore conf/base/parameters_{key}.yml")
+            continue
+        try:
+            schema.model_validate(parameters[key])
+        except ValidationError as error:
+            faults += [_describe(key, schema, fault) for fault in error.errors()]
+    if not faults:
+        stages = BuildBackboneOptions.model_validate(parameters["build_backbone"]).kept_stages()
+        if parameters["fine_tune"]["num_stages"] > len(stages):
+            faults.append(
+                f"fine_tune.num_stages: {parameters['fine_tune']['num_stages']} is more than the backbone's "
+                f"{len(stages)} stages ({', '.join(stages)})"
+            )
+    if faults:
+        heading = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise OptionsError(f"{heading} in the configuration:\n" + "\n".join(f"  {fault}" for fault in faults))
+
+
+def _describe(key: str, schema: type[BaseModel], fault: Any) -> str:
+    location = [part for part in fault["loc"] if not _is_union_tag(part, fault)]
+    path = ".".join([key, *map(str, location)])
+    if fault["type"] == "extra_forbidden":
+        parent, name = ".".join([key, *map(str, location[:-1])]), str(location[-1])
+        return f"{parent}: unknown key {name!r}{_near(name, _known_keys(schema, fault['loc'][:-1]))}"
+    if fault["type"] == "missing":
+        return f"{path}: missing"
+    got = "" if fault["type"] == "value_error" else f" (got {fault['input']!r})"
+    text = fault["msg"].removeprefix("Value error, ")
+    return f"{path}: {text[:1].lower() + text[1:]}{got}"
+
+
+def _is_union_tag(part: Any, fault: Any) -> bool:
+    # pydantic puts the tag of a discriminated union into the location: source.folder.path for source.path
+    index = fault["loc"].index(part)
+    return isinstance(part, str) and 0 < index < len(fault["loc"]) - (fault["type"] != "model_type") and part in _TAGS
+
+
+def _known_keys(schema: type[BaseModel], location: tuple[Any, ...]) -> Iterable[str]:
+    models = [schema]
+    for part in location:
+        models = [model for parent in models for model in _models_below(parent, part)] or models
+    tags = {part for part in location if part in _TAGS}
+    named = [model for model in models if _tag_of(model) in tags] or models
+    return sorted({name for model in named for name in model.model_fields})
+
+
+def _models_below(model: type[BaseModel], field: Any) -> list[type[BaseModel]]:
+    info = model.model_fields.get(str(field))
+    return _models_in(info.annotation) if info else []
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in getattr(annotation, "__args__", ()) for model in _models_in(argument)]
+
+
+def _tag_of(model: type[BaseModel]) -> str | None:
+    info = model.model_fields.get("kind")
+    tags = getattr(info.annotation, "__args__", ()) if info else ()
+    return tags[0] if tags else None
+
+
+def _all_tags(models: Iterable[type[BaseModel]]) -> set[str]:
+    found: set[str] = set()
+    for model in models:
+        if tag := _tag_of(model):
+            found.add(tag)
+        found |= _all_tags(below for name in model.model_fields for below in _models_below(model, name))
+    return found
+
+
+_TAGS = _all_tags(SCHEMAS.values())
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else f"; known: {', '.join(names)}"

@@ -1,0 +1,55 @@
+"""Where and how to compute; shared by all steps that run a network.
+
+Knows the words a user may say, not what the machine has: that is found out when a step starts.
+"""
+
+import os
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from regraft.options.schema import Options
+
+if TYPE_CHECKING:
+    from regraft.training.reproducibility import Compute
+
+
+class ComputeOptions(Options):
+    """Device, precision and threads.
+
+    Attributes:
+        device: `auto` takes cuda, then mps, then the CPU.
+        precision: Of the frozen part while features are computed; `auto` takes bfloat16 where the hardware
+            multiplies it fast. What is measured and served is always float32.
+        num_workers: Threads that decode images, and batches under way at once on the CPU; null takes the
+            machine's cores. No result depends on it.
+        deterministic: On CUDA, use only operations whose result never varies.
+    """
+
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    precision: Literal["auto", "float32", "bfloat16"]
+    num_workers: int | None = Field(ge=1, le=1024)
+    deterministic: bool
+
+    @property
+    def worker_count(self) -> int:
+        """`num_workers`, or the cores this process may use."""
+        if self.num_workers is not None:
+            return self.num_workers
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    def resolve(self) -> "Compute":
+        """What these words mean on this machine.
+
+        Raises:
+            ValueError: If the device asked for is not there.
+        """
+        from regraft.training.reproducibility import Compute, choose_device, choose_frozen_dtype
+
+        device = choose_device(self.device)
+        return Compute(
+            device=device,
+            frozen_dtype=choose_frozen_dtype(self.precision, device),
+            num_streams=self.worker_count,
+            deterministic=self.deterministic,
+        )

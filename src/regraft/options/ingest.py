@@ -1,0 +1,27 @@
+"""What the step `ingest` may be told: where the images are and how they are split."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from regraft.images.sources import ImageSource
+from regraft.images.splits import SplitOptions
+from regraft.options.schema import Options
+
+
+class IngestOptions(Options):
+    """Images, checks and splits.
+
+    Attributes:
+        source: Where the labelled images are.
+        split: How they are parted into train, val and test.
+        max_unreadable_fraction: More unreadable files than this part of all stop the run.
+        exclude: Paths left out, as the report names them.
+        min_images_per_class: Fewer images of a class stop the run.
+    """
+
+    source: ImageSource
+    split: SplitOptions
+    max_unreadable_fraction: Annotated[float, Field(ge=0, le=1)]
+    exclude: tuple[str, ...]
+    min_images_per_class: Annotated[int, Field(ge=3)]

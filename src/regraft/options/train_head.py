@@ -1,0 +1,88 @@
+"""What the step `train_head` may be told: which layers, and when they count as fitted."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from regraft.heads.layers import LinearLayers, MlpLayers
+from regraft.options.schema import Options
+
+if TYPE_CHECKING:
+    from regraft.training.linear_probe import SolverSettings
+    from regraft.training.mlp_head import MlpSettings
+
+_Positive = Annotated[float, Field(gt=0)]
+
+
+class LinearHeadOptions(Options):
+    """A linear layer, solved.
+
+    Attributes:
+        penalties: L2 penalties to choose from by cross-validation within train.
+        num_folds: Folds of it; a group is never on both sides.
+        tolerance: Solved when no entry of the gradient exceeds it.
+        max_iterations: A stop for what does not converge.
+        seed: Shuffles the folds.
+    """
+
+    kind: Literal["linear"]
+    penalties: Annotated[tuple[_Positive, ...], Field(min_length=1)] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
+    num_folds: Annotated[int, Field(ge=2, le=20)] = 5
+    tolerance: _Positive = 1e-6
+    max_iterations: Annotated[int, Field(ge=1)] = 5000
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    def layers(self) -> LinearLayers:
+        """What the head is made of."""
+        return LinearLayers()
+
+    def settings(self) -> "SolverSettings":
+        """How it is fitted."""
+        from regraft.training.linear_probe import SolverSettings
+
+        return SolverSettings(**self.model_dump(exclude={"kind"}))
+
+
+class MlpHeadOptions(Options):
+    """Hidden layers, trained until `val` stops getting better.
+
+    Attributes:
+        hidden_sizes: Widths of the hidden layers.
+        dropout: After each hidden layer, while the head is trained.
+        learning_rate: AdamW's.
+        weight_decay: AdamW's.
+        batch_size: Images an update.
+        max_epochs: A stop for what does not converge.
+        patience: Epochs without a lower log-loss on `val` after which it has converged.
+        seed: Initial weights, order, dropout.
+    """
+
+    kind: Literal["mlp"]
+    hidden_sizes: Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], Field(min_length=1)] = (256,)
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    learning_rate: _Positive = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    max_epochs: Annotated[int, Field(ge=1)] = 200
+    patience: Annotated[int, Field(ge=1)] = 10
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    def layers(self) -> MlpLayers:
+        """What the head is made of."""
+        return MlpLayers(kind="mlp", hidden_sizes=self.hidden_sizes, dropout=self.dropout)
+
+    def settings(self) -> "MlpSettings":
+        """How it is fitted."""
+        from regraft.training.mlp_head import MlpSettings
+
+        return MlpSettings(**self.model_dump(exclude={"kind", "hidden_sizes", "dropout"}))
+
+
+class TrainHeadOptions(Options):
+    """The new head.
+
+    Attributes:
+        head: Its layers and how they are fitted.
+    """
+
+    head: Annotated[LinearHeadOptions | MlpHeadOptions, Field(discriminator="kind")]

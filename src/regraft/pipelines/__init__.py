@@ -1,0 +1,1 @@
+"""One folder a step; `find_pipelines` finds them all."""

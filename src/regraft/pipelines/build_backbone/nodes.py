@@ -1,0 +1,35 @@
+"""Nodes of the step `build_backbone`: a pretrained network without its classifier, and what it sees in the images.
+
+Imports inside the functions, so that a configuration error is told before anything heavy is loaded.
+"""
+
+from typing import Any
+
+from regraft.options import BuildBackboneOptions, ComputeOptions
+
+
+def load_backbone(options: BuildBackboneOptions) -> Any:
+    """Architecture, checked weights, cut; everything frozen."""
+    from regraft.backbones.backbone import build_backbone, freeze
+    from regraft.backbones.weights import load_weights
+
+    weights, receipt = load_weights(options.spec, options.weights)
+    backbone = build_backbone(options.name, weights=weights, cut=options.cut, receipt=receipt)
+    freeze(backbone)
+    return backbone
+
+
+def extract_features(
+    backbone: Any, pixels: Any, preprocessing: dict[str, Any], options: BuildBackboneOptions, compute: ComputeOptions
+) -> Any:
+    """Pooled features of every stage, computed while they are saved."""
+    from regraft.images.preprocessing import Preprocessing
+    from regraft.training.features import extract_features
+
+    return extract_features(
+        backbone,
+        pixels,
+        Preprocessing.model_validate(preprocessing),
+        batch_size=options.batch_size,
+        compute=compute.resolve(),
+    )

@@ -1,0 +1,21 @@
+"""The step `build_backbone`: load it, cut it, freeze it, and run it over every image once."""
+
+from kedro.pipeline import Pipeline, node
+
+from regraft.pipelines.build_backbone.nodes import extract_features, load_backbone
+
+
+def create_pipeline(**_: object) -> Pipeline:
+    """Weights and pixels to frozen features."""
+    return Pipeline(
+        [
+            node(load_backbone, "params:build_backbone", "backbone", name="load_backbone"),
+            node(
+                extract_features,
+                ["backbone", "pixels", "preprocessing", "params:build_backbone", "params:compute"],
+                "features",
+                name="extract_features",
+            ),
+        ],
+        tags="build_backbone",
+    )

@@ -1,0 +1,40 @@
+"""Nodes of the step `fine_tune`: the last stages trained gently, from the probe.
+
+Imports inside the functions, so that a configuration error is told before anything heavy is loaded.
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from regraft.options import ComputeOptions, FineTuneOptions
+
+
+def fine_tune(
+    backbone: Any,
+    head: Any,
+    pixels: Any,
+    manifest: pd.DataFrame,
+    preprocessing: dict[str, Any],
+    options: FineTuneOptions,
+    compute: ComputeOptions,
+) -> tuple[Any, dict[str, Any]]:
+    """The classifier of the best epoch, and every epoch's losses."""
+    from regraft.adapters.datasets import activation_store
+    from regraft.classifier import assemble
+    from regraft.images.preprocessing import Preprocessing
+    from regraft.training.fine_tune import fine_tune, labelled
+    from regraft.training.reproducibility import reproducible
+
+    probe = assemble(backbone, head, Preprocessing.model_validate(preprocessing), views=options.predict_views)
+    resolved = compute.resolve()
+    with reproducible(resolved):
+        result = fine_tune(
+            probe,
+            labelled(pixels, manifest, "train", head.target.column),
+            labelled(pixels, manifest, "val", head.target.column),
+            settings=options.settings(),
+            compute=resolved,
+            store=activation_store(),
+        )
+    return result.classifier, {"best_epoch": result.best_epoch, "rows": result.history}

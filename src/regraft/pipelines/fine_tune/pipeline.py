@@ -1,0 +1,20 @@
+"""The step `fine_tune`: unfreeze the last stages and train them at a low rate."""
+
+from kedro.pipeline import Pipeline, node
+
+from regraft.pipelines.fine_tune.nodes import fine_tune
+
+
+def create_pipeline(**_: object) -> Pipeline:
+    """Backbone and head to classifier."""
+    return Pipeline(
+        [
+            node(
+                fine_tune,
+                ["backbone", "head", "pixels", "manifest", "preprocessing", "params:fine_tune", "params:compute"],
+                ["classifier", "fine_tune_history"],
+                name="fine_tune",
+            )
+        ],
+        tags="fine_tune",
+    )

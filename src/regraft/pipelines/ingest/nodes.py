@@ -1,0 +1,46 @@
+"""Nodes of the step `ingest`: from a source of images to a manifest.
+
+Imports inside the functions, so that a configuration error is told before anything heavy is loaded.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from regraft.messages import report_progress
+from regraft.options import IngestOptions
+
+
+def copy_demo_images(options: IngestOptions) -> dict[str, Path]:
+    """Files that the default source brings in a package; none for images of one's own."""
+    from regraft.images.sources import demo_files
+
+    return demo_files(options.source)
+
+
+def index_images(demo_images: Path, options: IngestOptions) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Every readable image, and what was found on the way. `demo_images` is where the default source reads."""
+    from regraft.images.index import index_images
+    from regraft.images.sources import list_images
+
+    return index_images(
+        list_images(options.source),
+        max_unreadable_fraction=options.max_unreadable_fraction,
+        exclude=options.exclude,
+        on_progress=partial(report_progress, "reading images"),
+    )
+
+
+def split_images(image_index: pd.DataFrame, options: IngestOptions) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+    """Train, val and test, and label numbers."""
+    from regraft.images.manifest import build_manifest
+    from regraft.images.sources import label_order
+
+    return build_manifest(
+        image_index,
+        options.split,
+        min_images_per_class=options.min_images_per_class,
+        label_order=label_order(options.source),
+    )

@@ -1,0 +1,32 @@
+"""Nodes of the step `normalize`: from a manifest to pixels as the backbone's pretraining saw them.
+
+Imports inside the functions, so that a configuration error is told before anything heavy is loaded.
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from regraft.options import BuildBackboneOptions, ComputeOptions, NormalizeOptions
+
+_BLOCK_ROWS = 256
+
+
+def choose_preprocessing(options: NormalizeOptions, backbone: BuildBackboneOptions) -> dict[str, Any]:
+    """The input contract of the weights that will be used, as JSON."""
+    from regraft.backbones.weights import input_contract
+
+    return options.preprocessing(input_contract(backbone.spec, backbone.weights)).model_dump(mode="json")
+
+
+def normalize_images(manifest: pd.DataFrame, preprocessing: dict[str, Any], compute: ComputeOptions) -> Any:
+    """Every image of the manifest decoded and fitted once, computed while it is saved."""
+    from regraft.images.pixels import normalize_images
+    from regraft.images.preprocessing import Preprocessing
+
+    return normalize_images(
+        manifest,
+        Preprocessing.model_validate(preprocessing),
+        num_workers=compute.worker_count,
+        block_rows=_BLOCK_ROWS,
+    )

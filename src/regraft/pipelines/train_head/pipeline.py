@@ -1,0 +1,20 @@
+"""The step `train_head`: fit a head on features that never change."""
+
+from kedro.pipeline import Pipeline, node
+
+from regraft.pipelines.train_head.nodes import train_head
+
+
+def create_pipeline(**_: object) -> Pipeline:
+    """Features to head."""
+    return Pipeline(
+        [
+            node(
+                train_head,
+                ["features", "backbone", "manifest", "label_names", "params:train_head"],
+                ["head", "head_history"],
+                name="train_head",
+            )
+        ],
+        tags="train_head",
+    )

@@ -1,0 +1,1 @@
+"""Frozen features, heads fitted on them, and fine-tuning of the last stages."""

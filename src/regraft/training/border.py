@@ -1,0 +1,151 @@
+"""The freeze border: what the frozen stages hand to the trained ones, computed once a view and kept.
+
+Knows no labels and nothing of training; where the arrays are kept is the given store's business.
+"""
+
+import copy
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regraft.backbones.backbone import Backbone, tensor_digest
+from regraft.classifier.classifier import normalize_pixels
+from regraft.classifier.views import ViewSet, apply_view, num_views
+from regraft.images.blocks import ArrayBlocks
+from regraft.images.preprocessing import Preprocessing
+from regraft.training.reproducibility import Compute, map_streams
+
+_BLOCK_BATCHES = 16
+
+
+class ArrayStore(Protocol):
+    """Keeps computed arrays by key."""
+
+    def get_or_compute(self, key: str, blocks: ArrayBlocks) -> NDArray[np.generic]:
+        """The array of that key: kept from before, or computed now and kept."""
+        ...
+
+
+class BorderInputs(Protocol):
+    """Images as the first trained stage sees them."""
+
+    def batch(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
+        """Row `rows[i]` under view `views[i]` for each i: `(B, C, H, W)` float32 on the computing device."""
+        ...
+
+
+@dataclass(frozen=True)
+class PixelInputs:
+    """Border inputs where nothing is frozen: the normalised images themselves."""
+
+    pixels: NDArray[np.uint8]
+    preprocessing: Preprocessing
+    device: torch.device
+
+    def batch(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
+        """See `BorderInputs.batch`."""
+        images = normalize_pixels(torch.as_tensor(self.pixels[rows], device=self.device), self.preprocessing)
+        return torch.stack([apply_view(image[None], int(view))[0] for image, view in zip(images, views, strict=True)])
+
+
+@dataclass(frozen=True)
+class CachedInputs:
+    """Border inputs read from one kept array a view, each `(N, C, H, W)`; bfloat16 is kept as its 16 bits."""
+
+    arrays: tuple[NDArray[np.generic], ...]
+    device: torch.device
+
+    def batch(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
+        """See `BorderInputs.batch`."""
+        gathered = np.stack([self.arrays[view][row] for row, view in zip(rows.tolist(), views.tolist(), strict=True)])
+        tensor = torch.from_numpy(gathered)
+        if tensor.dtype is torch.int16:
+            tensor = tensor.view(torch.bfloat16)
+        return tensor.to(self.device, torch.float32).contiguous(memory_format=torch.channels_last)
+
+
+def border_inputs(
+    backbone: Backbone,
+    border: str | None,
+    pixels: NDArray[np.uint8],
+    preprocessing: Preprocessing,
+    *,
+    views: ViewSet,
+    batch_size: int,
+    compute: Compute,
+    store: ArrayStore,
+) -> BorderInputs:
+    """Run the frozen stages over every image and view once, or take what was kept of an earlier time.
+
+    Args:
+        backbone: Its stages up to and with `border` are frozen.
+        border: The last frozen stage; None where all stages are trained.
+        pixels: `(N, S, S, 3)` uint8.
+        preprocessing: Mean and std of the backbone's pretraining.
+        views: The views training will ask for.
+        batch_size: Images a forward pass.
+        compute: Device, precision, streams.
+        store: Keeps the arrays; a key depends on pixels, weights, preprocessing, view and precision.
+    """
+    if border is None:
+        return PixelInputs(pixels, preprocessing, compute.device)
+    frozen = copy.deepcopy(backbone).eval().to(compute.device, compute.frozen_dtype)
+    identity = _identity(backbone, border, pixels, preprocessing, compute)
+    arrays = []
+    for view in range(num_views(views)):
+        blocks = _activations(frozen, border, pixels, preprocessing, view=view, batch_size=batch_size, compute=compute)
+        arrays.append(store.get_or_compute(f"{identity}-view{view}", blocks))
+    return CachedInputs(tuple(arrays), compute.device)
+
+
+def _activations(
+    backbone: Backbone,
+    border: str,
+    pixels: NDArray[np.uint8],
+    preprocessing: Preprocessing,
+    *,
+    view: int,
+    batch_size: int,
+    compute: Compute,
+) -> ArrayBlocks:
+    def activations_of(start: int, stop: int) -> NDArray[np.generic]:
+        with torch.inference_mode():
+            images = normalize_pixels(torch.tensor(pixels[start:stop], device=compute.device), preprocessing)
+            activations = backbone.forward_range(apply_view(images, view).to(compute.frozen_dtype), None, border)
+            activations = activations.contiguous().cpu()
+            if activations.dtype is torch.bfloat16:
+                activations = activations.view(torch.int16)
+            return activations.numpy()
+
+    def compute_block(start: int, stop: int) -> NDArray[np.generic]:
+        starts = range(start, stop, batch_size)
+        batches = map_streams(
+            lambda first: activations_of(first, min(first + batch_size, stop)), starts, compute=compute
+        )
+        return np.concatenate(list(batches))
+
+    probe = activations_of(0, 1)
+    return ArrayBlocks(
+        shape=(len(pixels), *probe.shape[1:]),
+        dtype=probe.dtype.name,
+        block_rows=batch_size * _BLOCK_BATCHES,
+        compute=compute_block,
+    )
+
+
+def _identity(
+    backbone: Backbone, border: str, pixels: NDArray[np.uint8], preprocessing: Preprocessing, compute: Compute
+) -> str:
+    digest = hashlib.sha256()
+    stages = backbone.spec.stages
+    for stage in stages[: stages.index(border) + 1]:
+        digest.update(tensor_digest(backbone.stages[stage]).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    digest.update(preprocessing.model_dump_json().encode())
+    digest.update(f"{pixels.shape} {compute.frozen_dtype} {compute.device.type}".encode())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,103 @@
+"""Fit a head on the frozen features of a manifest's training images, whatever the head is made of.
+
+Knows neither files nor options: features, manifest and settings come in, a head and its history go out.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from regraft.backbones.backbone import Backbone
+from regraft.classifier.files import Head
+from regraft.heads.layers import LinearLayers, MlpLayers
+from regraft.heads.targets import target_for
+from regraft.training.features import stage_columns
+from regraft.training.linear_probe import LinearProbe, SolverSettings, fit_linear_probe
+from regraft.training.mlp_head import MlpSettings, fit_mlp_head
+
+
+class NotConvergedError(ValueError):
+    """A head that was not fitted when its iterations or epochs were used up."""
+
+
+def fit_head(
+    features: NDArray[np.float32],
+    backbone: Backbone,
+    manifest: pd.DataFrame,
+    label_names: dict[str, list[str]],
+    *,
+    layers: LinearLayers | MlpLayers,
+    settings: SolverSettings | MlpSettings,
+) -> tuple[Head, dict[str, Any]]:
+    """Fit a head on the features at the backbone's cut.
+
+    Args:
+        features: `(N, D)` float32, all stages side by side, rows as in the manifest.
+        backbone: Says which columns are those of its cut.
+        manifest: `split`, `group` and the target's column of numbers.
+        label_names: The one target: its column and its labels in the order of their numbers.
+        layers: What the head is made of.
+        settings: `SolverSettings` for linear layers, `MlpSettings` for others.
+
+    Returns:
+        The head for raw features at the cut, and how it was found: a summary and a row a candidate or an epoch.
+
+    Raises:
+        NotConvergedError: If the convergence criterion was not met.
+    """
+    (column, names), *others = label_names.items()
+    if others:
+        raise ValueError(f"one target can be learnt so far, the manifest has {len(label_names)}: {list(label_names)}")
+    target = target_for(column, tuple(names))
+    at_cut = stage_columns(backbone.feature_dims)[backbone.cut]
+    splits = {split: np.flatnonzero(manifest["split"] == split) for split in ("train", "val")}
+    data = {
+        split: (np.ascontiguousarray(features[rows, at_cut]), manifest[column].to_numpy(np.int64)[rows])
+        for split, rows in splits.items()
+    }
+    modules = layers.build(backbone.feature_dim, target.num_outputs)
+    if isinstance(settings, SolverSettings):
+        groups = _group_numbers(manifest.iloc[splits["train"]])
+        probe = fit_linear_probe(*data["train"], num_classes=len(names), groups=groups, settings=settings)
+        _put_into(modules, probe)
+        summary: dict[str, Any] = {
+            "criterion": f"largest gradient entry at most {settings.tolerance:g}",
+            "is_converged": probe.is_converged,
+            "gradient_norm": probe.gradient_norm,
+            "iterations": probe.iterations,
+            "penalty": probe.penalty,
+        }
+        rows = probe.history
+    else:
+        fitted = fit_mlp_head(modules, target, data["train"], data["val"], settings=settings)
+        modules, rows = fitted.head, fitted.history
+        summary = {
+            "criterion": f"no lower log-loss on val for {settings.patience} epochs",
+            "is_converged": fitted.is_converged,
+            "best_epoch": fitted.best_epoch,
+        }
+    if not summary["is_converged"]:
+        raise NotConvergedError(
+            f"the head did not converge ({summary['criterion']}) in {len(rows)} epochs or "
+            f"{summary.get('iterations', 0)} iterations; raise train_head.head.max_iterations or max_epochs, "
+            "or a larger penalty"
+        )
+    return Head(modules.eval().requires_grad_(False), layers, backbone.feature_dim, target), {"summary": summary, "rows": rows}
+
+
+def _put_into(modules: nn.Sequential, probe: LinearProbe) -> None:
+    linear = modules[0]
+    with torch.no_grad():
+        linear.weight.copy_(torch.from_numpy(probe.weight))
+        linear.bias.copy_(torch.from_numpy(probe.bias))
+
+
+def _group_numbers(manifest: pd.DataFrame) -> NDArray[np.int64]:
+    """A number a group; an image without group is one of its own."""
+    own = pd.Series([f"image {row}" for row in range(len(manifest))], index=manifest.index)
+    codes, _ = pd.factorize(manifest["group"].astype("object").where(manifest["group"].notna(), own))
+    return codes.astype(np.int64)

@@ -1,0 +1,209 @@
+"""The linear probe: logistic regression on frozen features, solved to a tolerance, its penalty cross-validated.
+
+Knows arrays and labels only; no network is run here.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from sklearn.model_selection import StratifiedGroupKFold
+from threadpoolctl import threadpool_limits
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SolverSettings:
+    """How a linear probe is solved.
+
+    Attributes:
+        penalties: Candidate L2 penalties, > 0; one alone is taken without cross-validation.
+        num_folds: Folds of the cross-validation, ≥ 2.
+        tolerance: The solver stops when no entry of the objective's gradient exceeds it.
+        max_iterations: A stop for what does not converge; reaching it shows in `LinearProbe.is_converged`.
+        seed: Shuffles the folds.
+    """
+
+    penalties: tuple[float, ...]
+    num_folds: int
+    tolerance: float
+    max_iterations: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """A solved linear layer on raw (not standardised) features.
+
+    Attributes:
+        weight: `(O, D)` float64; O is 1 for two classes (the logit of the second), else K.
+        bias: `(O,)` float64.
+        penalty: The L2 penalty chosen.
+        gradient_norm: Largest absolute entry of the objective's gradient at the solution.
+        iterations: L-BFGS iterations of the final fit.
+        is_converged: Whether `gradient_norm` is within the tolerance asked for.
+        history: A row a penalty tried, from strong to weak.
+    """
+
+    weight: Floats
+    bias: Floats
+    penalty: float
+    gradient_norm: float
+    iterations: int
+    is_converged: bool
+    history: list[dict[str, float]]
+
+
+def fit_linear_probe(
+    features: NDArray[np.float32],
+    labels: Ints,
+    *,
+    num_classes: int,
+    groups: Ints,
+    settings: SolverSettings,
+) -> LinearProbe:
+    """Solve an L2-penalised logistic regression by full-batch L-BFGS.
+
+    The objective is mean cross-entropy + penalty / 2 · ‖weight‖² over features standardised to mean 0 and
+    deviation 1; standardisation is folded into the returned layer. The penalty with the least cross-validated
+    log-loss is taken; of equals the stronger.
+
+    Args:
+        features: `(N, D)` float32.
+        labels: `(N,)` int64 in [0, num_classes).
+        num_classes: K ≥ 2.
+        groups: `(N,)` group numbers; a group is never on both sides of a fold.
+        settings: Candidate penalties, folds, tolerance.
+
+    Raises:
+        ValueError: If a class has no row, or no fold can be made of the groups.
+
+    Source:
+        Standardised linear evaluation as in Kornblith et al. 2019, arXiv:1805.08974, section A.3.
+    """
+    present = set(np.unique(labels).tolist())
+    if missing := sorted(set(range(num_classes)) - present):
+        raise ValueError(f"no training image has label number(s) {missing}; the head cannot learn them")
+    mean, scale = _standardisation(features)
+    standardised = (features.astype(np.float64) - mean) / scale
+    penalties = sorted(settings.penalties, reverse=True)
+    history = [{"penalty": penalty} for penalty in penalties]
+    # One thread: sums over more are rounded otherwise, and the result would depend on the machine's cores.
+    with threadpool_limits(1):
+        chosen = 0
+        if len(penalties) > 1:
+            folds = _folds(labels, groups, num_classes, settings)
+            scores = [_score_fold(standardised, labels, *fold, num_classes, penalties, settings) for fold in folds]
+            means = np.concatenate(scores, axis=1).mean(axis=1)
+            for row, (loss, accuracy) in zip(history, means.tolist(), strict=True):
+                row |= {"cv_log_loss": loss, "cv_accuracy": accuracy}
+            chosen = int(means[:, 0].argmin())
+        problem = _Problem(standardised, labels, num_classes, penalties[chosen])
+        parameters, iterations = problem.solve(settings.tolerance, settings.max_iterations)
+        gradient_norm = float(np.abs(problem.objective(parameters)[1]).max())
+    weight, bias = parameters[:, :-1] / scale, parameters[:, -1]
+    return LinearProbe(
+        weight=weight,
+        bias=bias - weight @ mean,
+        penalty=penalties[chosen],
+        gradient_norm=gradient_norm,
+        iterations=iterations,
+        is_converged=gradient_norm <= settings.tolerance,
+        history=history,
+    )
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Penalised mean cross-entropy over standardised features; parameters are `(O, D + 1)`, the bias last."""
+
+    features: Floats
+    labels: Ints
+    num_classes: int
+    penalty: float
+
+    def solve(self, tolerance: float, max_iterations: int, start: Floats | None = None) -> tuple[Floats, int]:
+        """Parameters `(O, D + 1)` and the number of iterations."""
+        shape = (1 if self.num_classes == 2 else self.num_classes, self.features.shape[1] + 1)
+        result = minimize(
+            lambda flat: self.objective(flat.reshape(shape)),
+            (np.zeros(shape) if start is None else start).ravel(),
+            jac=True,
+            method="L-BFGS-B",
+            # ftol 0: the gradient alone decides, so that "converged" means one thing.
+            options={"maxiter": max_iterations, "maxfun": 2 * max_iterations, "gtol": tolerance, "ftol": 0.0, "maxcor": 20},
+        )
+        return result.x.reshape(shape), int(result.nit)
+
+    def objective(self, parameters: Floats) -> tuple[float, Floats]:
+        """The loss and its gradient, flattened."""
+        weight = parameters[:, :-1]
+        log_probabilities = log_softmax(self.features, parameters)
+        rows = np.arange(len(self.labels))
+        loss = -log_probabilities[rows, self.labels].mean() + 0.5 * self.penalty * float((weight**2).sum())
+        residual = np.exp(log_probabilities)
+        residual[rows, self.labels] -= 1
+        residual = residual[:, -len(parameters) :] / len(self.labels)
+        gradient = np.concatenate(
+            [residual.T @ self.features + self.penalty * weight, residual.sum(axis=0)[:, None]], axis=1
+        )
+        return float(loss), gradient.ravel()
+
+
+def log_softmax(features: Floats, parameters: Floats) -> Floats:
+    """Log-probabilities `(N, K)` of a linear layer `(O, D + 1)`; a single output is the logit of the second class."""
+    logits = features @ parameters[:, :-1].T + parameters[:, -1]
+    if logits.shape[1] == 1:
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    result: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return result
+
+
+def _standardisation(features: NDArray[np.float32]) -> tuple[Floats, Floats]:
+    mean = features.mean(axis=0, dtype=np.float64)
+    scale = features.std(axis=0, dtype=np.float64)
+    # A feature that never varies says nothing: divided by 1 it stays 0 after centring.
+    return mean, np.where(scale > 1e-12, scale, 1.0)
+
+
+def _folds(labels: Ints, groups: Ints, num_classes: int, settings: SolverSettings) -> list[tuple[Ints, Ints]]:
+    num_folds = min(settings.num_folds, len(np.unique(groups)))
+    if num_folds > 1:
+        splitter = StratifiedGroupKFold(n_splits=num_folds, shuffle=True, random_state=settings.seed)
+        folds = [
+            (train, held_out)
+            for train, held_out in splitter.split(labels, labels, groups)
+            if len(np.unique(labels[train])) == num_classes
+        ]
+        if folds:
+            return folds
+    raise ValueError(
+        "the training images' groups cannot be parted into folds that leave every class something to learn from; "
+        "give a single penalty in train_head.head.penalties"
+    )
+
+
+def _score_fold(
+    features: Floats,
+    labels: Ints,
+    train: Ints,
+    held_out: Ints,
+    num_classes: int,
+    penalties: list[float],
+    settings: SolverSettings,
+) -> NDArray[np.float64]:
+    """Log-loss and hit of every held-out row under every penalty: `(penalties, rows, 2)`."""
+    scores = np.empty((len(penalties), len(held_out), 2))
+    start = None
+    for index, penalty in enumerate(penalties):
+        problem = _Problem(features[train], labels[train], num_classes, penalty)
+        # Choosing among penalties needs no more than a coarse solution; the chosen one is solved in full.
+        start, _ = problem.solve(max(settings.tolerance, 1e-4), settings.max_iterations, start)
+        log_probabilities = log_softmax(features[held_out], start)
+        scores[index, :, 0] = -log_probabilities[np.arange(len(held_out)), labels[held_out]]
+        scores[index, :, 1] = log_probabilities.argmax(axis=1) == labels[held_out]
+    return scores
