@@ -1,4 +1,4 @@
-"""Metrics on their way to a run: flattened, named as MLflow allows, and sent in batches while training goes on.
+"""Metrics on their way to a run: flattened, named as MLflow allows, sent in batches while training goes on.
 
 Knows the `regraft.metrics` log records, but neither Kedro nor which run listens.
 """
@@ -40,10 +40,10 @@ class Buffered:
 
 
 class LiveMetrics(logging.Handler):
-    """Collects the records of `regraft.metrics` and hands them over every `interval_s`, off the training thread.
+    """Collects the records of `regraft.metrics`, and hands them over every `interval_s` on its own thread.
 
-    A record may carry `metrics` and `step`, or `tags` (facts known only at run time, such as the device). A batch
-    that could not be sent is kept for the next attempt; `send_now` is the attempt whose failure the caller sees.
+    A record may carry `metrics` and `step`, or `tags` (facts known only at run time, such as the device). A
+    batch that could not be sent is kept for the next attempt; a failed `send_now` is the caller's to see.
     """
 
     def __init__(self, send: Callable[[Buffered], None], *, interval_s: float) -> None:
@@ -59,8 +59,8 @@ class LiveMetrics(logging.Handler):
     def attach(self) -> None:
         """Start to listen.
 
-        Where logging is set above INFO, the logger is opened for this handler alone: the records still reach the
-        run, and a quiet terminal stays quiet.
+        Where logging is set above INFO, the logger is opened for this handler alone: the records still reach
+        the run, and a quiet terminal stays quiet.
         """
         logger = logging.getLogger(METRICS_LOGGER)
         self._logger_before = logger.level, logger.propagate, logger.disabled
@@ -87,7 +87,8 @@ class LiveMetrics(logging.Handler):
         step, timestamp_ms = int(getattr(record, "step", 0)), int(record.created * 1000)
         with self._buffering:
             self._buffered.points += [
-                MetricPoint(metric_key(name), float(value), step, timestamp_ms) for name, value in metrics.items()
+                MetricPoint(metric_key(name), float(value), step, timestamp_ms)
+                for name, value in metrics.items()
             ]
             self._buffered.tags |= {name: str(value) for name, value in tags.items()}
 
@@ -110,7 +111,7 @@ class LiveMetrics(logging.Handler):
         while not self._stopped.wait(self._interval_s):
             try:
                 self.send_now()
-            except Exception as error:  # kept, and tried again: an outage must not end a training
+            except Exception as error:
                 logging.getLogger(__name__).debug("live metrics wait, could not be sent: %s", error)
 
 
@@ -124,7 +125,7 @@ def flatten_metrics(data: Any, *, prefix: str | None = None) -> dict[str, float]
     """Numbers of a nested mapping under slash-separated names.
 
     Args:
-        data: A mapping, nested at will. Texts, truth values, nothing and lists are no metrics and are left out.
+        data: A mapping, nested at will. Texts, truth values, nothing and lists are no metrics: left out.
         prefix: Put before every name, with a slash.
 
     Returns:
@@ -144,13 +145,14 @@ def history_rows(data: Any, *, prefix: str | None = None) -> list[tuple[int, dic
     """Steps and their metrics of a history.
 
     Args:
-        data: A data frame, or a list of mappings: a row a step. Column `step`, else `epoch`, else the row's position
-            is the step; other columns of numbers are metrics.
+        data: A data frame, a list of mappings, or a mapping with such a list as `rows`: a row a step. Column `step`, else `epoch`, else the row's
+            position is the step; other columns of numbers are metrics.
         prefix: Put before every name, with a slash.
 
     Returns:
         `(step, metrics)` in row order; a missing value (NaN) is no metric of its step.
     """
+    data = data["rows"] if isinstance(data, Mapping) else data
     rows: Sequence[Mapping[str, Any]] = data.to_dict(orient="records") if hasattr(data, "to_dict") else data
     found = []
     for position, row in enumerate(rows):

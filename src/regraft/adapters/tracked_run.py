@@ -21,7 +21,6 @@ from regraft.adapters.tracking_server import TrackingError, TrackingServer
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
     from mlflow.tracking import MlflowClient
 
 _Item = TypeVar("_Item")
@@ -34,7 +33,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RegisteredVersion:
-    """What a run put into the registry; `is_new` is false where the very same classifier was there already."""
+    """What a run put into the registry; not new where the very same classifier was there already."""
 
     name: str
     version: str
@@ -64,9 +63,11 @@ class TrackedRun:
         self.reused = _names_under(_REUSED, self.tags)
         self._live = LiveMetrics(self._send, interval_s=server.options.send_interval_s)
         self._live.attach()
-        self._monitor = self._start_system_metrics()
+        self._monitor: Any = self._start_system_metrics()
 
-    def log_metrics(self, metrics: Mapping[str, float], *, step: int = 0, model_id: str | None = None) -> None:
+    def log_metrics(
+        self, metrics: Mapping[str, float], *, step: int = 0, model_id: str | None = None
+    ) -> None:
         """Record metrics of one step, also as the results of a logged model where its id is given."""
         now = int(time.time() * 1000)
         points = [MetricPoint(metric_key(name), value, step, now) for name, value in metrics.items()]
@@ -76,17 +77,25 @@ class TrackedRun:
         """Record a history, less the steps that went in live."""
         self.send_live()
         now = int(time.time() * 1000)
-        points = [MetricPoint(key, value, step, now) for step, metrics in rows for key, value in metrics.items()]
+        points = [
+            MetricPoint(key, value, step, now) for step, metrics in rows for key, value in metrics.items()
+        ]
         with self._explaining("read"):
             keys = dict.fromkeys(point.key for point in points)
-            known = {(key, point.step) for key in keys for point in self.client.get_metric_history(self.run_id, key)}
+            known = {
+                (key, point.step)
+                for key in keys
+                for point in self.client.get_metric_history(self.run_id, key)
+            }
         self._log_points([point for point in points if (point.key, point.step) not in known])
 
     def log_file(self, path: Path, *, folder: str | None = None) -> None:
         """Copy a file, or a folder with all in it, to the run's artifacts."""
         with self._explaining(f"take {path}"):
             if path.is_dir():
-                self.client.log_artifacts(self.run_id, str(path), f"{folder}/{path.name}" if folder else path.name)
+                self.client.log_artifacts(
+                    self.run_id, str(path), f"{folder}/{path.name}" if folder else path.name
+                )
             else:
                 self.client.log_artifact(self.run_id, str(path), folder)
 
@@ -158,13 +167,13 @@ class TrackedRun:
                     ],
                 )
 
-    def _start_system_metrics(self) -> "SystemMetricsMonitor | None":
+    def _start_system_metrics(self) -> Any:
         interval_s = self.server.options.system_metrics_interval_s
         if interval_s is None:
             return None
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-        monitor = SystemMetricsMonitor(
+        monitor: Any = SystemMetricsMonitor(  # type: ignore[no-untyped-call]
             self.run_id, sampling_interval=interval_s, resume_logging=True, tracking_uri=self.server.uri
         )
         monitor.start()
@@ -194,9 +203,10 @@ def open_run(
 ) -> TrackedRun:
     """Open the run that this process records into: a new row, or the one an earlier process began.
 
-    One model is one row, whatever number of processes made it. A process joins the newest run of the same parameters,
-    data and commit, unless one of the nodes it runs, or one after them, is recorded there as done: then it was rerun
-    on purpose and gets its own row. `MLFLOW_RUN_ID` names a run to record into, `DVC_EXP_NAME` the new row.
+    One model is one row, whatever number of processes made it. A process joins the newest run of the same
+    parameters, data and commit, unless one of the nodes it runs, or one after them, is recorded there as
+    done: then it was rerun on purpose and gets its own row. `MLFLOW_RUN_ID` names a run to record into,
+    `DVC_EXP_NAME` the new row.
 
     Args:
         server: Where.
@@ -214,7 +224,10 @@ def open_run(
         else:
             experiment_id = _find_experiment(client, server)
             joined = _find_joinable(client, experiment_id, lineage, tags, redone)
-            run, is_new = joined or client.create_run(experiment_id, run_name=_name_run(tags, lineage)), joined is None
+            run, is_new = (
+                joined or client.create_run(experiment_id, run_name=_name_run(tags, lineage)),
+                joined is None,
+            )
         client.update_run(run.info.run_id, status="RUNNING")
         if ERROR_TAG in run.data.tags:
             client.delete_tag(run.info.run_id, ERROR_TAG)
@@ -287,7 +300,10 @@ def _find_joinable(
     client: "MlflowClient", experiment_id: str, lineage: str, tags: Mapping[str, str], redone: Collection[str]
 ) -> "Run | None":
     runs = client.search_runs(
-        [experiment_id], f"tags.`{_LINEAGE}` = '{lineage}'", order_by=["attributes.start_time DESC"], max_results=50
+        [experiment_id],
+        f"tags.`{_LINEAGE}` = '{lineage}'",
+        order_by=["attributes.start_time DESC"],
+        max_results=50,
     )
     newest = next((run for run in runs if _is_compatible(run, tags)), None)
     if newest is None or _names_under(_DONE, newest.data.tags) & {metric_key(name) for name in redone}:
@@ -298,7 +314,9 @@ def _find_joinable(
 def _is_compatible(run: "Run", tags: Mapping[str, str]) -> bool:
     """Same data and commit, where both sides know them; an experiment of DVC never shares a row."""
     same = all(
-        tags[name] == run.data.tags[name] for name in (DATA_TAG, COMMIT_TAG) if name in tags and name in run.data.tags
+        tags[name] == run.data.tags[name]
+        for name in (DATA_TAG, COMMIT_TAG)
+        if name in tags and name in run.data.tags
     )
     return same and os.environ.get("DVC_EXP_NAME") in (None, run.info.run_name)
 
@@ -327,15 +345,25 @@ def _describe_git(project_path: Path) -> dict[str, str]:
     commit = _ask_git(project_path, "rev-parse", "HEAD")
     if commit is None:
         return {"git_tree": "no git"}
-    changes = _ask_git(project_path, "status", "--porcelain", "--", ".", ":(exclude)dvc.lock", ":(exclude)data")
-    return {COMMIT_TAG: commit, "mlflow.source.git.commit": commit, "git_tree": "dirty" if changes else "clean"}
+    changes = _ask_git(
+        project_path, "status", "--porcelain", "--", ".", ":(exclude)dvc.lock", ":(exclude)data"
+    )
+    return {
+        COMMIT_TAG: commit,
+        "mlflow.source.git.commit": commit,
+        "git_tree": "dirty" if changes else "clean",
+    }
 
 
 def _ask_git(project_path: Path, *arguments: str) -> str | None:
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
         done = subprocess.run(
-            ["git", "-C", str(project_path), *arguments], capture_output=True, text=True, env=environment, check=False
+            ["git", "-C", str(project_path), *arguments],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
         )
     except OSError:  # no git on this machine
         return None

@@ -1,31 +1,36 @@
-"""The Kedro hook that records what runs in MLflow; which outputs are recorded, the catalog says.
+"""The Kedro hook that records in MLflow what runs, and the run that is open now.
 
-Knows Kedro's hooks and the catalog's metadata; the domain knows nothing of it, and nothing of MLflow.
-
-A catalog entry is recorded as its metadata say: `mlflow: metrics` (numbers of a nested mapping), `history` (a row a
-step), `artifact` (its file or folder), `model` (a `RegisteredModelDataset`, which writes into the run itself) or
-`tags` (only that); or the long form `mlflow: {kind: history, prefix: fine_tune, tags: {weights: receipt.name}}`; or a
-list of these.
+Knows Kedro's hooks; what is recorded the catalog says (`recordings`). The domain knows nothing of it.
 """
 
 import atexit
-import hashlib
 import logging
 import os
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from kedro.config import MissingConfigException
 from kedro.framework import project
 from kedro.framework.hooks import hook_impl
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from regraft.adapters.live_metrics import flatten_metrics, history_rows
-from regraft.adapters.tracking_server import TrackingError, TrackingServer, read_options, resolve_server
+from regraft.adapters.recordings import (
+    Recordings,
+    read_recordings,
+    record_from_disk,
+    record_output,
+    tags_from_disk,
+)
+from regraft.adapters.tracking_server import (
+    TrackingError,
+    TrackingServer,
+    impatient,
+    read_options,
+    resolve_server,
+)
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
@@ -33,28 +38,9 @@ if TYPE_CHECKING:
     from kedro.pipeline import Pipeline
     from kedro.pipeline.node import Node
 
-    from regraft.adapters.tracked_run import TrackedRun
+    from regraft.adapters.tracked_run import Status, TrackedRun
 
 _logger = logging.getLogger(__name__)
-
-
-class Recording(BaseModel):
-    """How one catalog entry is recorded.
-
-    Attributes:
-        kind: What of it.
-        prefix: Before the names of metrics, with a slash.
-        folder: Of the run's artifacts.
-        tags: Tags of the run, and where in the data each is found: a dotted path into mappings and attributes, or
-            comma-separated columns of a table, whose distinct rows are hashed.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["metrics", "history", "artifact", "model", "tags"]
-    prefix: str | None = None
-    folder: str | None = None
-    tags: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -70,9 +56,17 @@ class RunSummary:
     aliases: tuple[str, ...]
 
 
-_server: TrackingServer | None = None
-_run: "TrackedRun | None" = None
-_summary: RunSummary | None = None
+@dataclass
+class _State:
+    """Of this process: Kedro makes one session after another, and a dataset finds the run here."""
+
+    server: TrackingServer | None = None
+    run: "TrackedRun | None" = None
+    summary: RunSummary | None = None
+    watching_pid: int | None = None
+
+
+_state = _State()
 
 
 def current_server() -> TrackingServer:
@@ -81,9 +75,11 @@ def current_server() -> TrackingServer:
     Raises:
         TrackingError: If no Kedro context was created in this process.
     """
-    if _server is None:
-        raise TrackingError("tracking is not configured: load the project with Kedro first (TrackingHook in settings.py)")
-    return _server
+    if _state.server is None:
+        raise TrackingError(
+            "tracking is not configured: settings.py needs TrackingHook, and Kedro a loaded project"
+        )
+    return _state.server
 
 
 def current_run() -> "TrackedRun":
@@ -92,78 +88,90 @@ def current_run() -> "TrackedRun":
     Raises:
         TrackingError: If none is.
     """
-    if _run is None:
-        raise TrackingError("no MLflow run is open: it is opened by a node with a recorded output, in `kedro run`")
-    return _run
+    if _state.run is None:
+        raise TrackingError(
+            "no MLflow run is open: `kedro run` opens it at the first node with a recorded output"
+        )
+    return _state.run
 
 
 def summary() -> RunSummary | None:
     """The last run of this process, open or ended; None if nothing was recorded."""
-    return _summarize(_run) if _run is not None else _summary
+    return _summarize(_state.run) if _state.run is not None else _state.summary
 
 
 class TrackingHook:
-    """Opens a run when the first recorded node really runs, fills it, and ends it with the right status."""
+    """Opens a run when the first recorded node really runs, fills it, and ends it with the right status.
+
+    MLflow is not imported before that. A failure to record never costs a node's result: it stops the run
+    before the next node, and what was not recorded is recorded from disk when the run is taken up again.
+    """
 
     def __init__(self) -> None:
         self._context: KedroContext | None = None
         self._pipeline: Pipeline | None = None
-        self._catalog: CatalogProtocol | None = None
-        self._recordings: dict[str, tuple[Recording, ...]] = {}
+        self._catalog: CatalogProtocol[Any, Any] | None = None
+        self._recordings: Recordings = {}
         self._executed: list[str] = []
         self._saved: set[str] = set()
         self._failed_node: str | None = None
+        self._failure: Exception | None = None
 
     @hook_impl
     def after_context_created(self, context: "KedroContext") -> None:
         """Read and check the configuration; a mistake in it stops the run here."""
-        global _server
         self._context = context
         try:
             config = context.config_loader["tracking"]
         except (KeyError, MissingConfigException) as error:
-            raise TrackingError(f"no configuration for tracking: restore conf/base/tracking.yml ({error})") from error
+            raise TrackingError(
+                f"no configuration for tracking: restore conf/base/tracking.yml ({error})"
+            ) from error
         if set(config) != {"tracking"}:
-            raise TrackingError(f"conf/**/tracking.yml: got keys {sorted(config)}; allowed is `tracking` alone")
-        _server = resolve_server(read_options(config["tracking"]), project_path=Path(context.project_path))
+            raise TrackingError(
+                f"conf/**/tracking.yml: got keys {sorted(config)}; allowed is `tracking` alone"
+            )
+        _state.server = resolve_server(
+            read_options(config["tracking"]), project_path=Path(context.project_path)
+        )
 
     @hook_impl
-    def before_pipeline_run(self, pipeline: "Pipeline", catalog: "CatalogProtocol") -> None:
+    def before_pipeline_run(self, pipeline: "Pipeline", catalog: "CatalogProtocol[Any, Any]") -> None:
         """Check the catalog's metadata, and that MLflow answers, before anything is computed."""
-        global _summary
         _end_run("KILLED")  # one that an interrupt in a notebook left open
-        _summary = None
+        _state.summary = None
         self._pipeline, self._catalog = pipeline, catalog
-        self._executed, self._saved, self._failed_node = [], set(), None
+        self._executed, self._failed_node, self._failure = [], None, None
         self._recordings = read_recordings(catalog, pipeline.all_outputs())
         if self._recordings:
             current_server().check()
 
     @hook_impl
     def before_node_run(self, node: "Node") -> None:
-        """Open the run if this node is recorded and none is open; take in what earlier processes left behind."""
+        """Open the run if this node is recorded; take in what earlier processes left behind."""
+        if self._failure is not None:
+            raise self._failure
         self._saved = set()
-        if _run is None and any(name in self._recordings for name in node.outputs):
+        if _state.run is None and any(name in self._recordings for name in node.outputs):
             self._open_run(node)
-        if _run is not None:
-            self._record_ancestors(node, _run)
+        if _state.run is not None:
+            self._record_ancestors(node, _state.run)
 
     @hook_impl
     def after_node_run(self, node: "Node") -> None:
         """Send the node's last live metrics."""
-        if _run is not None:
-            _run.send_live()
+        self._try(lambda run: run.send_live())
         if not node.outputs:
-            self._finish_node(node)
+            self._finish(node)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: "Node") -> None:
         """Record an output; with the last of them the node is done."""
-        if _run is not None and self._catalog is not None:
-            record(_run, self._catalog, dataset_name, data, self._recordings.get(dataset_name, ()))
+        if several := self._recordings.get(dataset_name):
+            self._try(lambda run: record_output(run, self._known_catalog(), dataset_name, data, several))
         self._saved.add(dataset_name)
         if self._saved.issuperset(node.outputs):
-            self._finish_node(node)
+            self._finish(node)
 
     @hook_impl
     def on_node_error(self, node: "Node") -> None:
@@ -180,41 +188,36 @@ class TrackingHook:
     @hook_impl
     def after_pipeline_run(self) -> None:
         """End the run as finished."""
+        if self._failure is not None:
+            _end_run("FAILED", error=str(self._failure))
+            raise self._failure
         _end_run("FINISHED")
 
     def _open_run(self, node: "Node") -> None:
-        global _run
         from regraft.adapters.tracked_run import open_run
 
-        if self._context is None or self._catalog is None:
-            raise TrackingError("a node runs without a Kedro context: start it through `kedro run` or a KedroSession")
-        whole = self._whole_pipeline()
-        tags: dict[str, str] = {}
-        for name, recordings in read_recordings(self._catalog, whole.to_nodes(node.name).all_outputs()).items():
-            if name not in node.outputs and any(recording.tags for recording in recordings) and self._exists(name):
-                tags |= _tags_in(self._catalog.load(name), recordings, name)
-        redone = whole.from_nodes(node.name, *(name for name in self._executed))
-        _run = open_run(
+        if self._context is None:
+            raise TrackingError("no Kedro context: start pipelines through `kedro run` or a KedroSession")
+        catalog, whole = self._known_catalog(), self._whole_pipeline()
+        earlier = whole.to_nodes(node.name).all_outputs() - set(node.outputs)
+        _state.run = open_run(
             current_server(),
             parameters=self._context.config_loader["parameters"],
-            tags=tags,
-            redone={one.name for one in redone.nodes},
+            tags=tags_from_disk(catalog, read_recordings(catalog, earlier)),
+            redone={one.name for one in whole.from_nodes(node.name, *self._executed).nodes},
             project_path=Path(self._context.project_path),
         )
         _watch_for_interrupts()
-        _run.mark_done(self._executed)
+        _state.run.mark_done(self._executed)
 
     def _record_ancestors(self, node: "Node", run: "TrackedRun") -> None:
-        """Record what nodes before this one left on disk, unless the run has it: then a row is whole by itself."""
-        assert self._catalog is not None
+        """Record what nodes before this one left on disk, unless the run has it: so each row is whole."""
         for ancestor in self._whole_pipeline().to_nodes(node.name).nodes:
-            if ancestor.name == node.name or run.holds(ancestor.name):
-                continue
-            for name, recordings in read_recordings(self._catalog, ancestor.outputs).items():
-                if self._exists(name):
-                    needs_data = any(one.kind in {"metrics", "history"} or one.tags for one in recordings)
-                    record(run, self._catalog, name, self._catalog.load(name) if needs_data else None, recordings)
-            run.mark_reused(ancestor.name)
+            if ancestor.name != node.name and not run.holds(ancestor.name):
+                record_from_disk(
+                    run, self._known_catalog(), read_recordings(self._known_catalog(), ancestor.outputs)
+                )
+                run.mark_reused(ancestor.name)
 
     def _whole_pipeline(self) -> "Pipeline":
         """The project's default pipeline where the running one is a part of it, else the running one."""
@@ -225,105 +228,23 @@ class TrackingHook:
         names = {node.name for node in self._pipeline.nodes}
         return whole if whole and names <= {node.name for node in whole.nodes} else self._pipeline
 
-    def _exists(self, dataset_name: str) -> bool:
+    def _known_catalog(self) -> "CatalogProtocol[Any, Any]":
         assert self._catalog is not None
-        return "MemoryDataset" not in type(self._catalog[dataset_name]).__name__ and self._catalog.exists(dataset_name)
+        return self._catalog
 
-    def _finish_node(self, node: "Node") -> None:
+    def _finish(self, node: "Node") -> None:
         if node.name not in self._executed:
             self._executed.append(node.name)
-        if _run is not None:
-            _run.mark_done([node.name])
+        self._try(lambda run: run.mark_done([node.name]))
 
-
-def read_recordings(catalog: "CatalogProtocol", dataset_names: Iterable[str]) -> dict[str, tuple[Recording, ...]]:
-    """What the catalog says is recorded, among some datasets.
-
-    Raises:
-        TrackingError: Naming every entry whose `metadata: {mlflow: …}` is not understood.
-    """
-    found, faults = {}, []
-    for name in sorted(dataset_names):
-        metadata = getattr(catalog.get(name, fallback_to_runtime_pattern=True), "metadata", None)
-        if not isinstance(metadata, Mapping) or "mlflow" not in metadata:
-            continue
-        given = metadata["mlflow"]
-        listed = given if isinstance(given, list) else [given]
+    def _try(self, action: "Callable[[TrackedRun], None]") -> None:
+        if _state.run is None or self._failure is not None:
+            return
         try:
-            found[name] = _recordings.validate_python([{"kind": one} if isinstance(one, str) else one for one in listed])
-        except ValidationError as error:
-            faults += [f"{name}: {fault['msg']} (got {fault['input']!r})" for fault in error.errors()]
-    if faults:
-        raise TrackingError(f"catalog, metadata.mlflow: {'; '.join(faults)}. Keys: {', '.join(Recording.model_fields)}")
-    return found
-
-
-_recordings = TypeAdapter(tuple[Recording, ...])
-
-
-def record(
-    run: "TrackedRun", catalog: "CatalogProtocol", name: str, data: Any, recordings: tuple[Recording, ...]
-) -> None:
-    """Put one output into the run.
-
-    Args:
-        run: Where to.
-        catalog: Knows where the output's file is.
-        name: The output's.
-        data: The output itself; not needed for an artifact.
-        recordings: How.
-    """
-    run.set_tags(_tags_in(data, recordings, name))
-    for recording in recordings:
-        if recording.kind == "metrics":
-            run.log_metrics(flatten_metrics(data, prefix=recording.prefix))
-        elif recording.kind == "history":
-            run.log_history(history_rows(data, prefix=recording.prefix))
-        elif recording.kind == "artifact":
-            run.log_file(_path_of(catalog, name), folder=recording.folder)
-
-
-def _tags_in(data: Any, recordings: Iterable[Recording], name: str) -> dict[str, str]:
-    sources = {tag: source for recording in recordings for tag, source in recording.tags.items()}
-    return {tag: _find_fact(data, source, name) for tag, source in sources.items()}
-
-
-def _find_fact(data: Any, source: str, name: str) -> str:
-    if hasattr(data, "columns"):
-        return hash_rows(data, source.replace(" ", "").split(","))
-    for part in source.split("."):
-        try:
-            data = data[part] if isinstance(data, Mapping) else getattr(data, part)
-        except (KeyError, AttributeError) as error:
-            known = sorted(data) if isinstance(data, Mapping) else [one for one in dir(data) if not one.startswith("_")]
-            raise TrackingError(f"catalog, {name}: metadata.mlflow.tags: no {source!r}; known: {known[:20]}") from error
-    return str(data)
-
-
-def hash_rows(table: Any, columns: list[str]) -> str:
-    """Digest of a table's distinct rows over some columns, whatever their order.
-
-    Args:
-        table: A data frame.
-        columns: Which columns, and in which order they enter.
-
-    Raises:
-        TrackingError: If a column is not there.
-    """
-    if missing := [column for column in columns if column not in table.columns]:
-        raise TrackingError(f"metadata.mlflow.tags: no column {missing}; known: {list(table.columns)}")
-    rows = {"\t".join(map(str, row)) for row in table[columns].itertuples(index=False)}
-    return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()
-
-
-def _path_of(catalog: "CatalogProtocol", name: str) -> Path:
-    dataset = catalog[name]
-    if getattr(dataset, "_version", None) is not None:
-        return Path(str(dataset._get_load_path()))
-    for attribute in ("_filepath", "_path", "filepath", "path"):
-        if (path := getattr(dataset, attribute, None)) is not None:
-            return Path(str(path))
-    raise TrackingError(f"catalog, {name}: mlflow: artifact needs a dataset with a filepath, got {type(dataset).__name__}")
+            action(_state.run)
+        except (TrackingError, OSError) as error:
+            _logger.warning("%s. The run stops before the next step; what is computed is kept", error)
+            self._failure = error
 
 
 def _summarize(run: "TrackedRun") -> RunSummary:
@@ -339,46 +260,40 @@ def _summarize(run: "TrackedRun") -> RunSummary:
     )
 
 
-def _end_run(status: Literal["FINISHED", "FAILED", "KILLED"], *, error: str | None = None) -> None:
-    global _run, _summary
-    if _run is None:
+def _end_run(status: "Status", *, error: str | None = None) -> None:
+    if _state.run is None:
         return
-    run, _run = _run, None
-    _summary = _summarize(run)
+    run, _state.run = _state.run, None
+    _state.summary = _summarize(run)
+    if status == "FINISHED":
+        run.end(status)
+        return
     try:
-        run.end(status, error=error)
+        with impatient():
+            run.end(status, error=error)
     except Exception as failure:
-        if status == "FINISHED":
-            raise
-        _logger.warning("%s; the run stays open there", failure)  # the first error is the one to see
-
-
-_owner_pid: int | None = None
+        _logger.warning("%s; there the run stays open", failure)
 
 
 def _watch_for_interrupts() -> None:
     """Arrange that Ctrl-C, which Kedro tells no hook of, and SIGTERM end the run as KILLED."""
-    global _owner_pid
-    if _owner_pid is None:
+    if _state.watching_pid is None:
         atexit.register(_end_interrupted_run)
-    _owner_pid = os.getpid()
+    _state.watching_pid = os.getpid()
     try:
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _exit_on_sigterm)
-    except ValueError:  # not the main thread
-        _logger.debug("SIGTERM will leave the run open: not started on the main thread")
+    except ValueError:
+        _logger.debug("not on the main thread: after SIGTERM the run stays open")
 
 
 def _end_interrupted_run() -> None:
-    if os.getpid() != _owner_pid:  # a forked worker
-        return
-    # Whoever interrupts does not want to wait minutes for a server that is gone.
-    os.environ.update(MLFLOW_HTTP_REQUEST_MAX_RETRIES="1", MLFLOW_HTTP_REQUEST_TIMEOUT="5")
-    _end_run("KILLED")
+    if os.getpid() == _state.watching_pid:  # and not a forked worker
+        _end_run("KILLED")
 
 
 def _exit_on_sigterm(signum: int, frame: FrameType | None) -> None:
-    if os.getpid() != _owner_pid:
+    if os.getpid() != _state.watching_pid:
         signal.signal(signum, signal.SIG_DFL)
         os.kill(os.getpid(), signum)
     raise SystemExit(128 + signum)

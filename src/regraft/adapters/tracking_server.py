@@ -10,7 +10,8 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,8 +26,8 @@ _SQLITE = "sqlite:///"
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _ALLOWED = "sqlite:///<file>, http(s)://<host>[:<port>], postgresql://…, mysql://…, mssql://…, databricks"
 
-# Read when MLflow is imported, so set before: nothing is posted anywhere, its log goes where the project's logging
-# says instead of to a handler of its own, and it prints neither bars nor addresses between the lines of a run.
+# Read when MLflow is imported, so set before: nothing is posted anywhere, its log goes where the project's
+# logging says and not to a handler of its own, and it prints neither bars nor addresses between our lines.
 for _name, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -45,13 +46,13 @@ class TrackingOptions(BaseModel):
     """The key `tracking`.
 
     Attributes:
-        uri: Of MLflow; null is the SQLite file `mlflow.db` at the project's root. `MLFLOW_TRACKING_URI` wins. A
-            relative SQLite file is relative to the root.
+        uri: Of MLflow; null is the SQLite file `mlflow.db`. `MLFLOW_TRACKING_URI` wins. A relative SQLite
+            file is relative to the project's root.
         experiment: The runs' table in the UI; made where it is missing.
         artifacts: Folder for files and models, relative to the root, or a URI. A server keeps its own.
         registered_model_name: In the model registry.
-        tags: Tags of a run, and the parameter (dotted) each is read from; `backbone` also names the run.
-        system_metrics_interval_s: Seconds between two looks at CPU, memory, disk, network and GPU; null for none.
+        tags: Tags of a run, and the parameter (dotted) each is read from; `backbone` names the run too.
+        system_metrics_interval_s: Seconds between looks at CPU, memory, disk, network and GPU; null for none.
         send_interval_s: Seconds between two batches of live metrics.
         connect_timeout_s: Seconds a server has to answer before a run is refused.
     """
@@ -112,8 +113,8 @@ class TrackingServer:
             faults = [f"no answer within {self.options.connect_timeout_s:g} s"]
         if faults:
             raise TrackingError(
-                f"MLflow at {self.shown_uri} does not answer ({faults[0]}); nothing was run. Start the server, mend "
-                f"tracking.uri or MLFLOW_TRACKING_URI, or unset both to record into mlflow.db"
+                f"MLflow at {self.shown_uri} does not answer ({faults[0]}); nothing was run. Start the "
+                f"server, mend tracking.uri or MLFLOW_TRACKING_URI, or unset both to record into mlflow.db"
             )
 
     def connect(self) -> "MlflowClient":
@@ -144,8 +145,8 @@ def resolve_server(options: TrackingOptions, *, project_path: Path) -> TrackingS
 
     Args:
         options: The project's.
-        project_path: The project's root. In a temporary experiment of DVC that folder is thrown away, so there the
-            root of the repository that started it is taken instead.
+        project_path: The project's root. In a temporary experiment of DVC that folder is thrown away, so
+            there the root of the repository that started it is taken instead.
 
     Raises:
         TrackingError: If the URI is of a kind that MLflow does not take.
@@ -160,14 +161,31 @@ def resolve_server(options: TrackingOptions, *, project_path: Path) -> TrackingS
     if scheme in {"http", "https", "databricks"} or uri == "databricks":
         return TrackingServer(uri, None, options)
     is_uri = "://" in options.artifacts
-    return TrackingServer(uri, options.artifacts if is_uri else (root / options.artifacts).as_posix(), options)
+    return TrackingServer(
+        uri, options.artifacts if is_uri else (root / options.artifacts).as_posix(), options
+    )
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Have MLflow give up on a silent server within seconds, not minutes."""
+    hurried = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+    before = {name: os.environ.get(name) for name in hurried}
+    os.environ.update(hurried)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def follow_moved_artifacts(database: Path, artifacts: str, *, experiment: str) -> int:
     """Mend MLflow's absolute paths after a checkout was moved or renamed together with its artifacts.
 
-    MLflow writes the absolute folder of every run and model into its database. Nothing is done unless the folder
-    recorded for the experiment is gone and the one expected now is there.
+    MLflow writes the absolute folder of every run and model into its database. Nothing is done unless the
+    folder recorded for the experiment is gone and the one expected now is there.
 
     Args:
         database: MLflow's SQLite file.
@@ -189,20 +207,28 @@ def follow_moved_artifacts(database: Path, artifacts: str, *, experiment: str) -
         ("model_versions", "source"),
     )
     with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        tables = {
+            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        }
         if not {table for table, _ in columns} <= tables:
             return 0
         query = "SELECT artifact_location FROM experiments WHERE name = ?"
         recorded = next((row[0] for row in connection.execute(query, [experiment])), None)
         if recorded is None or recorded == artifacts or "://" in recorded or Path(recorded).exists():
             return 0
-        return sum(
-            connection.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {column} = ? OR {column} GLOB ?",
-                [artifacts, len(recorded) + 1, recorded, f"{_escape_glob(recorded)}/*"],
+        num_changed = 0
+        for table, column in columns:
+            num_changed += connection.execute(
+                f"UPDATE {table} SET {column} = :new || substr({column}, :start) "
+                f"WHERE {column} = :old OR {column} GLOB :below",
+                {
+                    "new": artifacts,
+                    "old": recorded,
+                    "start": len(recorded) + 1,
+                    "below": f"{_escape_glob(recorded)}/*",
+                },
             ).rowcount
-            for table, column in columns
-        )
+        return num_changed
 
 
 def _lasting_root(project_path: Path) -> Path:
@@ -215,7 +241,9 @@ def _lasting_root(project_path: Path) -> Path:
 def _check_folder(database: Path) -> None:
     folder = database.parent
     if not folder.is_dir() or not os.access(database if database.exists() else folder, os.W_OK):
-        raise TrackingError(f"MLflow's file {database} cannot be written: check tracking.uri and the folder's rights")
+        raise TrackingError(
+            f"MLflow's file {database} cannot be written: check tracking.uri and the folder's rights"
+        )
 
 
 def _find_fault(uri: str, timeout_s: float) -> list[str]:
@@ -225,7 +253,9 @@ def _find_fault(uri: str, timeout_s: float) -> list[str]:
         return _find_http_fault(f"{uri.rstrip('/')}/health", timeout_s)
     if scheme in _DATABASE_PORTS and parts.hostname:
         try:
-            socket.create_connection((parts.hostname, parts.port or _DATABASE_PORTS[scheme]), timeout_s).close()
+            socket.create_connection(
+                (parts.hostname, parts.port or _DATABASE_PORTS[scheme]), timeout_s
+            ).close()
         except OSError as error:
             return [_reason(error)]
     return []

@@ -1,0 +1,467 @@
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import tracking_sample
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+from tracking_sample import Stage, run
+
+from regraft.adapters import tracking
+from regraft.adapters.tracking_server import TrackingError, TrackingServer, read_options, resolve_server
+
+NODES = ("prepare", "train", "evaluate")
+
+
+def client_of(root: Path) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{root}/mlflow.db")
+
+
+def rows_of(root: Path) -> list[Run]:
+    """Runs, newest first."""
+    client = client_of(root)
+    experiment = client.get_experiment_by_name("sample")
+    if experiment is None:
+        return []
+    return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"]))
+
+
+def the_row_of(root: Path) -> Run:
+    (row,) = rows_of(root)
+    return row
+
+
+def server_of(root: Path, **changes: Any) -> TrackingServer:
+    return resolve_server(read_options(tracking_sample.TRACKING | changes), project_path=root)
+
+
+@contextmanager
+def during_training(action: Callable[[], None]) -> Iterator[None]:
+    Stage.during_training = staticmethod(action)
+    try:
+        yield
+    finally:
+        Stage.during_training = staticmethod(lambda: None)
+
+
+def fail() -> None:
+    raise RuntimeError("no memory left\nat line 2")
+
+
+def test_one_run_is_one_row_with_all_that_the_catalog_names(root: Path) -> None:
+    run(root)
+    row = the_row_of(root)
+    assert row.info.status == "FINISHED"
+    assert row.data.params == {
+        "prepare.seed": "1",
+        "train.backbone": "tiny_net",
+        "train.rates": "[0.1, 0.2]",
+    }
+    assert row.data.metrics["test/accuracy/value"] == 0.9
+    assert row.data.metrics["test/class _a/b_/recall"] == 1.0
+    assert not any("confusion" in name or "weights" in name for name in row.data.metrics)
+    files = client_of(root).list_artifacts(row.info.run_id)
+    assert {file.path for file in files} == {"report.json", "histories"}
+    assert row.info.artifact_uri == f"{root}/mlartifacts/{row.info.run_id}/artifacts"
+
+
+def test_the_row_is_named_after_backbone_and_lineage_and_tagged(root: Path) -> None:
+    run(root)
+    row = the_row_of(root)
+    tags = row.data.tags
+    assert row.info.run_name == f"tiny_net-{tags['regraft.lineage'][:6]}"
+    assert tags["backbone"] == "tiny_net"
+    assert tags["weights"] == "ImageNet"
+    assert tags["git_tree"] == "no git"
+    assert {name for name in tags if name.startswith("regraft.done.")} == {f"regraft.done.{one}" for one in NODES}
+
+
+def test_data_hash_depends_on_the_images_not_on_their_order(root: Path) -> None:
+    from regraft.adapters.recordings import hash_rows
+
+    table = pd.DataFrame({"sha256": ["1", "2", "3"], "label": ["a", "b", "a"], "path": ["x", "y", "z"]})
+    digest = hash_rows(table, ["sha256", "label"])
+    assert hash_rows(table.iloc[::-1], ["sha256", "label"]) == digest
+    assert hash_rows(table.assign(path="elsewhere"), ["sha256", "label"]) == digest
+    assert hash_rows(table.assign(label="a"), ["sha256", "label"]) != digest
+
+
+def test_git_commit_is_recorded_and_what_the_run_writes_does_not_make_the_tree_dirty(root: Path) -> None:
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    (root / ".gitignore").write_text("mlflow.db\nmlartifacts/\n")
+    git("init", "-q")
+    git("add", ".")
+    git("-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-q", "-m", "start")
+    (root / "dvc.lock").write_text("written by dvc repro")
+    run(root, "prepare", "train")
+    tags = the_row_of(root).data.tags
+    assert tags["git_commit"] == tags["mlflow.source.git.commit"] == git("rev-parse", "HEAD")
+    assert tags["git_tree"] == "clean"
+    (root / "conf" / "base" / "parameters.yml").write_text("{}")
+    run(root)
+    assert rows_of(root)[0].data.tags["git_tree"] == "dirty"
+
+
+def test_live_metrics_arrive_while_the_node_runs_and_histories_do_not_repeat_them(root: Path) -> None:
+    seen: list[int] = []
+
+    def look() -> None:
+        for _ in range(100):
+            time.sleep(0.05)
+            row = the_row_of(root)
+            if row.data.metrics.get("train/loss") == pytest.approx(1 / 3):
+                seen.append(len(client_of(root).get_metric_history(row.info.run_id, "train/loss")))
+                return
+
+    with during_training(look):
+        run(root)
+    assert seen == [3]
+    points = client_of(root).get_metric_history(the_row_of(root).info.run_id, "train/loss")
+    assert [(point.step, point.value) for point in points] == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
+
+
+def test_live_metrics_pass_a_quiet_log_without_breaking_its_silence(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR, logger="regraft.metrics")
+    run(root)
+    assert len(client_of(root).get_metric_history(the_row_of(root).info.run_id, "train/loss")) == 3
+    assert not [record for record in caplog.records if record.name == "regraft.metrics"]
+    assert logging.getLogger("regraft.metrics").getEffectiveLevel() == logging.ERROR
+
+
+def test_system_metrics_are_there_even_for_a_run_shorter_than_their_interval(root: Path) -> None:
+    run(root)
+    assert 0 <= the_row_of(root).data.metrics["system/cpu_utilization_percentage"] <= 100
+
+
+def test_seven_processes_share_one_row(root: Path) -> None:
+    for name in NODES:
+        run(root, name)
+        assert the_row_of(root).info.status == "FINISHED"
+    row = the_row_of(root)
+    assert {name for name in row.data.tags if name.startswith("regraft.done.")} == {
+        f"regraft.done.{one}" for one in NODES
+    }
+    assert not any(name.startswith("regraft.reused.") for name in row.data.tags)
+    assert row.data.metrics["test/accuracy/value"] == 0.9
+
+
+def test_a_rerun_on_purpose_gets_a_row_of_its_own_that_is_whole(root: Path) -> None:
+    run(root)
+    run(root, "evaluate")
+    newest, first = rows_of(root)
+    assert newest.data.tags["regraft.reused.train"] == "1"
+    assert "regraft.done.train" not in newest.data.tags
+    assert newest.data.metrics["train/loss"] == pytest.approx(1 / 3)
+    assert newest.data.tags["data_sha256"] == first.data.tags["data_sha256"]
+    assert {file.path for file in client_of(root).list_artifacts(newest.info.run_id)} == {
+        "report.json",
+        "histories",
+    }
+
+
+def test_a_rerun_of_an_earlier_node_gets_a_row_of_its_own_too(root: Path) -> None:
+    run(root)
+    run(root, "prepare", "train")
+    run(root, "evaluate")
+    newest, first = rows_of(root)
+    assert set(first.data.tags) >= {f"regraft.done.{one}" for one in NODES}
+    assert set(newest.data.tags) >= {f"regraft.done.{one}" for one in NODES}
+
+
+def test_other_parameters_are_another_row(root: Path) -> None:
+    run(root, "prepare", "train")
+    run(root, "evaluate", backbone="other_net")
+    names = [row.info.run_name.split("-")[0] for row in rows_of(root)]
+    assert names == ["other_net", "tiny_net"]
+
+
+def test_other_data_are_another_row(root: Path) -> None:
+    run(root, "prepare")
+    run(root, "train")
+    pd.DataFrame({"sha256": ["9"], "label": ["a"]}).to_csv(root / "data" / "table.csv", index=False)
+    run(root, "evaluate")
+    newest, first = rows_of(root)
+    assert newest.data.tags["data_sha256"] != first.data.tags["data_sha256"]
+
+
+def test_nodes_that_are_up_to_date_open_no_run(root: Path) -> None:
+    run(root)
+    run(root, skip=NODES)
+    assert tracking.summary() is None
+    the_row_of(root)
+
+
+def test_a_run_in_which_nothing_runs_imports_no_mlflow(root: Path) -> None:
+    (root / "mlflow.db").unlink()
+    done = subprocess.run(
+        [sys.executable, tracking_sample.__file__, str(root), "--skip"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+    assert not (root / "mlflow.db").exists()
+
+
+def test_a_skipped_node_is_reused_in_the_row_of_the_next(root: Path) -> None:
+    run(root, "prepare", "train")
+    run(root, skip=["prepare", "train"], rates=[0.3])
+    newest, _ = rows_of(root)
+    assert newest.data.tags["regraft.reused.train"] == "1"
+    assert newest.data.tags["regraft.done.evaluate"] == "1"
+
+
+def test_a_failed_run_ends_failed_with_its_reason_and_is_taken_up_again(root: Path) -> None:
+    with during_training(fail), pytest.raises(RuntimeError):
+        run(root)
+    failed = the_row_of(root)
+    assert failed.info.status == "FAILED"
+    assert failed.data.tags["error"] == "train: RuntimeError: no memory left"
+    run(root, skip=["prepare"])
+    row = the_row_of(root)
+    assert (row.info.run_id, row.info.status) == (failed.info.run_id, "FINISHED")
+    assert "error" not in row.data.tags
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_killed(root: Path, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, tracking_sample.__file__, str(root)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "training"
+        assert the_row_of(root).info.status == "RUNNING"
+        process.send_signal(number)
+        assert process.wait(20) != 0
+    row = the_row_of(root)
+    assert row.info.status == "KILLED"
+    assert row.data.metrics["train/loss"] == pytest.approx(1 / 3)
+    assert "regraft.done.train" not in row.data.tags
+
+
+def test_a_run_interrupted_in_a_notebook_is_killed_when_the_next_begins(root: Path) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with during_training(interrupt), pytest.raises(KeyboardInterrupt):
+        run(root)
+    run(root, backbone="other_net")
+    newest, interrupted = rows_of(root)
+    assert (newest.info.status, interrupted.info.status) == ("FINISHED", "KILLED")
+
+
+def test_a_failure_to_record_costs_no_result_and_stops_before_the_next_node(root: Path) -> None:
+    entry = tracking_sample.CATALOG["history"] | {"metadata": {"mlflow": {"kind": "tags", "tags": {"loss": "0.loss"}}}}
+    with pytest.raises(TrackingError, match=r"history: metadata.mlflow.tags: no '0.loss'"):
+        run(root, catalog={"history": entry})
+    assert json.loads((root / "data" / "history.json").read_text())[2]["epoch"] == 2
+    assert not (root / "data" / "metrics.json").exists()
+    row = the_row_of(root)
+    assert row.info.status == "FAILED"
+    assert "regraft.done.train" not in row.data.tags
+    run(root, skip=["prepare", "train"])
+    assert the_row_of(root).data.tags["regraft.reused.train"] == "1"
+
+
+def test_summary_tells_where_the_run_is(root: Path) -> None:
+    run(root)
+    row = the_row_of(root)
+    assert tracking.summary() == tracking.RunSummary(
+        run_id=row.info.run_id,
+        run_name=row.info.run_name,
+        tracking_uri=f"sqlite:///{root}/mlflow.db",
+        experiment_id=row.info.experiment_id,
+        model_name=None,
+        model_version=None,
+        aliases=(),
+    )
+
+
+def test_mlflow_run_id_wins(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(root)
+    row = the_row_of(root)
+    mine = client_of(root).create_run(row.info.experiment_id, run_name="mine")
+    monkeypatch.setenv("MLFLOW_RUN_ID", mine.info.run_id)
+    run(root)
+    mine = client_of(root).get_run(mine.info.run_id)
+    assert (mine.info.run_name, mine.info.status) == ("mine", "FINISHED")
+    assert mine.data.params["train.backbone"] == "tiny_net"
+    assert len(rows_of(root)) == 2
+
+
+def test_a_dvc_experiment_names_its_row_and_shares_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(root, "prepare", "train")
+    monkeypatch.setenv("DVC_EXP_NAME", "pious-yaps")
+    run(root, "evaluate")
+    run(root, skip=["prepare", "train", "evaluate"])
+    assert [row.info.run_name for row in rows_of(root)][0] == "pious-yaps"
+    assert len(rows_of(root)) == 2
+
+
+def test_files_of_a_moved_checkout_are_found_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(root)
+    moved = root.rename(root.with_name("moved [here] 100%"))
+    monkeypatch.chdir(moved)
+    run(moved, backbone="other_net")
+    newest, first = rows_of(moved)
+    for row in (newest, first):
+        path = client_of(moved).download_artifacts(row.info.run_id, "report.json", str(moved))
+        assert json.loads(Path(path).read_text()) == {"num_images": 3}
+    assert first.info.artifact_uri.startswith(f"{moved}/mlartifacts/")
+
+
+def test_artifacts_are_left_where_they_are_while_they_are_there(make_project: Callable[[str], Path]) -> None:
+    root = make_project("first")
+    run(root)
+    run(root, tracking={"artifacts": "elsewhere"}, backbone="other_net")
+    assert {row.info.artifact_uri.split("/")[-3] for row in rows_of(root)} == {"mlartifacts"}
+
+
+def test_uri_of_the_environment_wins_and_relative_files_are_anchored(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert server_of(root).uri == f"sqlite:///{root}/mlflow.db"
+    assert server_of(root, uri="sqlite:///runs/all.db").uri == f"sqlite:///{root}/runs/all.db"
+    assert server_of(root, uri="sqlite:////runs/all.db").uri == "sqlite:////runs/all.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
+    assert server_of(root, uri="sqlite:///runs/all.db").uri == "http://localhost:5000"
+    assert server_of(root).artifacts is None
+
+
+def test_a_temporary_experiment_of_dvc_records_where_it_was_started(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(root))
+    temporary = root / ".dvc" / "tmp" / "exps" / "tmp123"
+    temporary.mkdir(parents=True)
+    assert server_of(temporary).uri == f"sqlite:///{root}/mlflow.db"
+    assert server_of(root / "sub").uri == f"sqlite:///{root}/sub/mlflow.db"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"uri": "file:./mlruns"}, r"got 'file:./mlruns'; allowed: sqlite:///"),
+        ({"experiement": "x"}, r"tracking.experiement: Extra inputs are not permitted.*Known keys: uri, experiment"),
+        ({"send_interval_s": 0, "experiment": ""}, r"tracking.experiment: .*tracking.send_interval_s: "),
+        ({"tags": {"backbone": "train.bakcbone"}}, r"parameters that are not there: train.bakcbone"),
+    ],
+)
+def test_a_mistake_in_the_configuration_is_named(root: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(TrackingError, match=message):
+        run(root, tracking=changes)
+    assert not (root / "data" / "history.json").exists()
+
+
+def test_a_mistake_in_the_metadata_is_named_before_anything_runs(root: Path) -> None:
+    wrong = {
+        "history": tracking_sample.CATALOG["history"] | {"metadata": {"mlflow": "histroy"}},
+        "report": tracking_sample.CATALOG["report"] | {"metadata": {"mlflow": {"kind": "artifact", "dir": "x"}}},
+    }
+    with pytest.raises(TrackingError, match=r"(?s)history: .*'histroy'.*report: .*Keys: kind, prefix, folder, tags"):
+        run(root, catalog=wrong)
+    assert not (root / "data").exists()
+
+
+@contextmanager
+def silent_server() -> Iterator[int]:
+    """Takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
+
+
+@pytest.mark.parametrize("kind", ["closed", "silent", "unknown host", "database"])
+def test_a_server_that_does_not_answer_is_told_in_seconds_before_anything_runs(root: Path, kind: str) -> None:
+    with silent_server() as port:
+        free = port if kind == "silent" else free_port()
+        uri = {
+            "unknown host": "http://someone:secret@no-such-host.invalid:5000",
+            "database": f"postgresql://someone:secret@127.0.0.1:{free}/mlflow",
+        }.get(kind, f"http://someone:secret@127.0.0.1:{free}")
+        started = time.monotonic()
+        with pytest.raises(TrackingError, match="does not answer") as caught:
+            run(root, tracking={"uri": uri, "connect_timeout_s": 1})
+    assert time.monotonic() - started < 5
+    assert uri.replace("someone:secret", "***") in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "Start the server" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (root / "data").exists()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def real_server(tmp_path: Path, empty_database: Path) -> Iterator[str]:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    (folder / "mlflow.db").write_bytes(empty_database.read_bytes())
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            server = resolve_server(
+                read_options(tracking_sample.TRACKING | {"uri": f"http://127.0.0.1:{port}"}), project_path=folder
+            )
+            wait_for(server, process)
+            yield server.uri
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(20)
+
+
+def wait_for(server: TrackingServer, process: "subprocess.Popen[bytes]") -> None:
+    for _ in range(240):
+        assert process.poll() is None
+        try:
+            return server.check()
+        except TrackingError:
+            time.sleep(0.25)
+    raise TimeoutError(server.uri)
+
+
+@pytest.mark.slow
+def test_a_real_server_gets_the_same_and_its_files(root: Path, real_server: str) -> None:
+    for name in NODES:
+        run(root, name, tracking={"uri": real_server, "system_metrics_interval_s": 1})
+    client = MlflowClient(real_server)
+    experiment = client.get_experiment_by_name("sample")
+    assert experiment is not None
+    (row,) = client.search_runs([experiment.experiment_id])
+    assert row.info.status == "FINISHED"
+    assert row.info.artifact_uri is not None
+    assert row.info.artifact_uri.startswith("mlflow-artifacts:")
+    assert row.data.metrics["test/accuracy/value"] == 0.9
+    assert len(client.get_metric_history(row.info.run_id, "train/loss")) == 3
+    path = client.download_artifacts(row.info.run_id, "report.json", str(root))
+    assert json.loads(Path(path).read_text()) == {"num_images": 3}
+    summary = tracking.summary()
+    assert summary is not None
+    assert summary.tracking_uri == real_server
+
+
