@@ -110,7 +110,7 @@ def decode(data: bytes) -> DecodedImage:
 def read_image_bytes(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a regular file of at most `MAX_FILE_BYTES`, or UnreadableImageError with the reason."""
     try:
-        status = os.stat(path)
+        status = Path(path).stat()
         if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for ever
             raise UnreadableImageError("not a regular file")
         if status.st_size > MAX_FILE_BYTES:

@@ -63,15 +63,15 @@ def list_class_folders(root: Path) -> list[tuple[str, str]]:
 def require_folder(path: Path, key: str) -> None:
     """Raise unless there is a folder, with the names beside it that are alike."""
     if not path.is_dir():
-        fault = "is a file, not a folder" if path.exists() else "is not there"
-        raise SourceError(f"the folder {quote_path(path)} ({key}) {fault}.{_suggest_path(path)}")
+        fault = "is a file" if path.exists() else f"is not there.{_suggest_path(path)}"
+        raise SourceError(f"the folder {quote_path(path)} ({key}) {fault}")
 
 
 def require_file(path: Path, key: str) -> None:
     """Raise unless there is a file, with the names beside it that are alike."""
     if not path.is_file():
-        fault = "is a folder, not a file" if path.exists() else "is not there"
-        raise SourceError(f"the file {quote_path(path)} ({key}) {fault}.{_suggest_path(path)}")
+        fault = "is a folder" if path.exists() else f"is not there.{_suggest_path(path)}"
+        raise SourceError(f"the file {quote_path(path)} ({key}) {fault}")
 
 
 def quote_path(path: Path) -> str:

@@ -23,7 +23,7 @@ INDEX_COLUMNS: Final = (
 
 Facts = dict[str, Any]
 
-_MAX_NAMES_TO_COMPARE: Final = 10_000  # near names of more take seconds
+_MAX_NAMES: Final = 10_000  # near names of more take seconds
 
 
 def index_images(
@@ -89,18 +89,22 @@ def _match_excludes(paths: Sequence[str], exclude: Sequence[str]) -> set[str]:
     """Listed paths that are excluded; a pattern that fits none was mistyped."""
     if not exclude:
         return set()
-    fits = {pattern: {path for path in paths if _fits(path, pattern)} for pattern in exclude}
+    fits = {pattern: _match(paths, pattern) for pattern in exclude}
     if idle := [pattern for pattern in exclude if not fits[pattern]]:
         tails = {"/".join(_tail(path, idle[0])) for path in paths}
-        near = suggest_near(idle[0], tails) if len(tails) <= _MAX_NAMES_TO_COMPARE else ""
+        near = suggest_near(idle[0], tails) if len(tails) <= _MAX_NAMES else ""
         raise ManifestError(f"ingest.exclude fits no listed file: {show_first(idle)}.{near}")
     return set().union(*fits.values())
 
 
-def _fits(path: str, pattern: str) -> bool:
-    """Whether the last parts of a path are the pattern's, by the letter (`img[1].png`) or by its wildcards."""
-    tail, parts = _tail(path, pattern), pattern.split("/")
-    return tail == parts or (len(tail) == len(parts) and all(map(fnmatchcase, tail, parts)))
+def _match(paths: Sequence[str], pattern: str) -> set[str]:
+    """Paths whose last parts are the pattern's by the letter (`img[1].png`), else by its wildcards."""
+    parts = pattern.split("/")
+    tails = {path: _tail(path, pattern) for path in paths}
+    by_letter = {path for path, tail in tails.items() if tail == parts}
+    return by_letter or {
+        path for path, tail in tails.items() if len(tail) == len(parts) and all(map(fnmatchcase, tail, parts))
+    }
 
 
 def _tail(path: str, pattern: str) -> list[str]:

@@ -8,9 +8,10 @@ from typing import Final
 
 import pandas as pd
 
-from regraft.images.faults import ManifestError as ManifestError
-from regraft.images.faults import join_faults, show_first
+from regraft.images.faults import ManifestError, join_faults, show_first
 from regraft.images.splits import SPLITS, SplitOptions, assign_splits
+
+__all__ = ["TARGET", "ManifestError", "build_manifest"]
 
 TARGET: Final = "label"
 

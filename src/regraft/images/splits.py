@@ -25,7 +25,8 @@ class SplitOptions(BaseModel):
 
     Attributes:
         kind: `random` (stratified by label), `grouped` (whole groups on one side, stratified as well as that
-            allows) or `given` (from the source's split column; the other fields are not read).
+            allows; an image without a group is one of its own, so without any it is `random`) or `given`
+            (from the source's split column; the other fields are not read).
         val_fraction: Of all images.
         test_fraction: Of all images.
         seed: Another seed, another split.
@@ -65,8 +66,8 @@ def assign_splits(image_index: "pd.DataFrame", options: SplitOptions) -> "pd.Ser
         three or more.
 
     Raises:
-        ManifestError: If a group or a split is asked for where there is none, or a given split puts copies or
-            members of a group on two sides.
+        ManifestError: If given splits are asked for and there are none, some are unknown, or they put copies
+            or members of a group on two sides.
     """
     import pandas as pd
 
@@ -76,11 +77,6 @@ def assign_splits(image_index: "pd.DataFrame", options: SplitOptions) -> "pd.Ser
         return _take_given(image_index)
     columns = [image_index["pixel_sha256"].tolist()]
     if options.kind == "grouped":
-        if image_index["group"].isna().all():
-            raise ManifestError(
-                "ingest.split.kind is 'grouped', but the source gives no group: set it to 'random', or name "
-                "the CSV's group_column in ingest.source"
-            )
         columns.append([None if pd.isna(group) else group for group in image_index["group"]])
     units = _connect(columns)
     digests = image_index["pixel_sha256"]

@@ -53,7 +53,7 @@ def _read_rows(path: Path, columns: dict[str, str | None]) -> tuple[list[Row], l
     rows: list[Row] = []
     uneven, incomplete = [], []
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             lines = csv.reader(file, strict=True)
             header = [name.strip() for name in next(lines, [])]
             if faults := _find_column_faults(columns, header):
@@ -119,7 +119,7 @@ def _find_contradictions(rows: list[Row]) -> list[str]:
 
 def _find_missing_files(rows: list[Row], folder: Path) -> list[str]:
     """Listed files that are not there."""
-    missing = [path for path in sorted({str(row["path"]) for row in rows}) if not os.path.isfile(path)]
+    missing = [path for path in sorted({str(row["path"]) for row in rows}) if not Path(path).is_file()]
     if not missing:
         return []
     backslash = " Paths are written with '/'." if any("\\" in path for path in missing) else ""
