@@ -23,10 +23,10 @@ def make_tables(
     split_by_group: bool = False,
     skill: tuple[float, float] = (2.0, 2.6),
 ) -> Tables:
-    """A manifest with 60/15/25 % splits and predictions of a probe and a somewhat better fine-tuned model.
+    """A manifest with 60/15/25 % splits, and predictions of a probe and a better fine-tuned model.
 
-    Classes are unevenly likely, groups differ in their class balance (so the group alone says something), and both
-    models share most of what makes an image hard.
+    Classes are unevenly likely, groups differ in their class balance (so the group alone says something),
+    and both models share most of what makes an image hard.
     """
     generator = np.random.default_rng(seed)
     num_classes = len(label_names)
@@ -67,6 +67,6 @@ def tables() -> Tables:
     return make_tables()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def build_tables() -> Callable[..., Tables]:
     return make_tables

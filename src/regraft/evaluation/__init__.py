@@ -1,4 +1,4 @@
 """Metrics with intervals, baselines, figures and the report.
 
-Knows predictions as tables and arrays: no model, no torch, no Kedro, no MLflow.
+Knows predictions as tables and arrays (only `predict` runs a model): no Kedro, no MLflow.
 """

@@ -49,8 +49,8 @@ def majority_predictions(manifest: pd.DataFrame, *, split: str) -> IntArray:
 def group_majority_predictions(manifest: pd.DataFrame, *, split: str) -> GroupMajority:
     """For every image of the split, the majority label that its group has in `train`.
 
-    This is what a model can score by recognising where an image comes from (a module, a patient, a camera) instead
-    of what it shows.
+    This is what a model can score by recognising where an image comes from (a module, a patient, a camera)
+    instead of what it shows.
 
     Args:
         manifest: A row an image: id, split, label, group; sorted by id for the order of the answers.

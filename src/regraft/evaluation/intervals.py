@@ -1,6 +1,7 @@
-"""How far a metric could be off by chance: percentile bootstrap intervals, also of the difference of two models.
+"""How far a metric, or the difference of two models, could be off by chance: percentile bootstrap intervals.
 
-Knows arrays only: no table of predictions, no split, no figure. Whole groups are drawn where images of a group are alike.
+Knows arrays only: no table of predictions, no split, no figure. Whole groups are drawn where images of a
+group are alike.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,7 +42,8 @@ class Bootstrap:
     """How to resample.
 
     Attributes:
-        num_resamples: Resamples drawn; 2,000 hold the ends of a 95 % interval to about a twentieth of its width.
+        num_resamples: Resamples drawn; 2,000 hold the ends of a 95 % interval to about a twentieth of its
+            width.
         confidence: Fraction of resamples inside the interval.
         seed: Of `numpy.random.Generator`; the same seed draws the same images for every model and metric.
     """
@@ -76,8 +78,8 @@ def bootstrap_intervals(
         probabilities: `(N, K)` float64, rows sum to 1.
         labels: `(N,)` int64 in [0, K).
         bootstrap: How to resample.
-        groups: N group names: whole groups are drawn with replacement (the cluster bootstrap), and an image without
-            a group is one of its own. None draws images.
+        groups: N group names: whole groups are drawn with replacement (the cluster bootstrap), and an image
+            without a group is one of its own. None draws images.
         metrics: Keys of `METRICS`.
 
     Returns:
@@ -173,8 +175,8 @@ def resample_weights(
         groups: As in `bootstrap_intervals`.
 
     Yields:
-        `(N, R)` float64 whole numbers, a column a resample, some resamples at a time; `num_resamples` columns in
-        all. A column sums to N if images are drawn; if groups are, to the images of the groups drawn.
+        `(N, R)` float64 whole numbers, a column a resample, some resamples at a time; `num_resamples` columns
+        in all. A column sums to N if images are drawn; if groups are, to the images of the groups drawn.
 
     Raises:
         ValueError: If groups is of another length than N.
@@ -192,7 +194,7 @@ def resample_weights(
 
 
 def group_numbers(num_images: int, groups: Sequence[str | None] | None) -> IntArray:
-    """`(N,)` int64: the number of each image's group, in [0, groups); an image without a group is one of its own.
+    """`(N,)` int64: the number of each image's group, from 0; an image without a group is one of its own.
 
     Raises:
         ValueError: If groups is of another length than N.

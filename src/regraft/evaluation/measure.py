@@ -1,4 +1,4 @@
-"""All numbers of an evaluation, in one JSON-serialisable dict: what the report, the tracker and the gate read.
+"""All numbers of an evaluation in one JSON-serialisable dict: what report, tracker and gate read.
 
 Knows predictions and manifest as tables: no figure, no file, no clock.
 """
@@ -36,8 +36,8 @@ def measure(
 ) -> dict[str, Any]:
     """Measure probe and fine-tuned model on `val` and `test`, with intervals, beside what needs no pixels.
 
-    Where a split's groups occur in no other split, whole groups are resampled: the interval then speaks of images
-    of new groups. Elsewhere images are: it speaks of more images of the same groups.
+    Where a split's groups occur in no other split, whole groups are resampled: the interval then speaks of
+    images of new groups. Elsewhere images are: it speaks of more images of the same groups.
 
     Args:
         predictions: A row an image and model, splits `val` and `test`; see `check_predictions`.
@@ -48,11 +48,12 @@ def measure(
         seed: Of the bootstrap.
 
     Returns:
-        JSON-serialisable, the same for the same input: `test` and `val` (each `probe`, `fine_tuned`, `difference`
-        (fine-tuned minus probe): by metric `value`, `low`, `high`, and `reason` where something is missing);
-        `baselines` on test (`majority_class`, `group_majority`); `per_class` and `confusion_matrix` on test by model;
-        `label_names`; `num_images` by split; `class_counts` by split and label name; `resampling` (`num_resamples`,
-        `confidence`, `seed`, and by split `unit` and `num_units`); `notes`, sentences on what to beware of.
+        JSON-serialisable, the same for the same input: `test` and `val` (each `probe`, `fine_tuned`,
+        `difference` (fine-tuned minus probe): by metric `value`, `low`, `high`, and `reason` where something
+        is missing); `baselines` on test (`majority_class`, `group_majority`); `per_class` and
+        `confusion_matrix` on test by model; `label_names`; `num_images` by split; `class_counts` by split and
+        label name; `resampling` (`num_resamples`, `confidence`, `seed`, and by split `unit` and `num_units`);
+        `notes`, sentences on what to beware of.
 
     Raises:
         PredictionsError: If predictions and manifest do not fit, with all faults.
@@ -160,12 +161,13 @@ def _notes(metrics: dict[str, Any]) -> list[str]:
     notes = []
     if resampling["unit"] == "group" and resampling["num_units"] < _FEW_GROUPS:
         notes.append(
-            f"The test images come from {resampling['num_units']} groups only: with fewer than {_FEW_GROUPS} the "
-            "intervals are too narrow."
+            f"The test images come from {resampling['num_units']} groups only: with fewer than {_FEW_GROUPS} "
+            "the intervals are too narrow."
         )
     notes += [
-        f"The {MODEL_TITLES[model]} model makes no mistake on {num_test} test images, so its interval has no width; "
-        f"a true error rate of up to {min(3 / num_test, 1):.1%} would still give that in one of 20 such tests."
+        f"The {MODEL_TITLES[model]} model makes no mistake on {num_test} test images, so its interval has no "
+        f"width; a true error rate of {100 * min(3 / num_test, 1):.1f} % would still give that in one of 20 "
+        "such tests."
         for model in MODELS
         if metrics["test"][model]["accuracy"]["value"] == 1
     ]

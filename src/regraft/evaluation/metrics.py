@@ -23,8 +23,8 @@ class Metric(NamedTuple):
     """One row of `METRICS`.
 
     Attributes:
-        function: `(N, K)` float64 probabilities and `(N,)` int64 labels to a float; NaN where the images do not
-            define it.
+        function: `(N, K)` float64 probabilities and `(N,)` int64 labels to a float; NaN where the images do
+            not define it.
         higher_is_better: Whether the best value is the highest.
         is_headline: Whether the report's first table shows it.
         title: How people call it.
@@ -42,7 +42,8 @@ def accuracy(probabilities: FloatArray, labels: IntArray) -> float:
     """Fraction of images whose most probable class is the label.
 
     Args:
-        probabilities: `(N, K)` float64, rows sum to 1. Of equal probabilities the first class counts as predicted.
+        probabilities: `(N, K)` float64, rows sum to 1. Of equal probabilities the first class counts as
+            predicted.
         labels: `(N,)` int64 in [0, K).
 
     Returns:
@@ -188,7 +189,7 @@ def per_class_table(
 
 
 def confusion_matrix(probabilities: FloatArray, labels: IntArray) -> IntArray:
-    """`(K, K)` int64 counts: row the label, column the predicted class; arguments and errors as `accuracy`."""
+    """`(K, K)` int64 counts: row the label, column the prediction; arguments and errors as `accuracy`."""
     check_scores(probabilities, labels)
     matrix = sklearn_metrics.confusion_matrix(
         labels, predicted_labels(probabilities), labels=range(probabilities.shape[1])
@@ -203,13 +204,13 @@ def predicted_labels(probabilities: FloatArray) -> IntArray:
 
 
 def confidence_bins(probabilities: FloatArray, *, num_bins: int) -> IntArray:
-    """`(N,)` int64 in [0, num_bins): the equal-width bin of each row's highest value, lower edges inclusive."""
+    """`(N,)` int64 in [0, num_bins): equal-width bins of each row's highest value, lower edges inclusive."""
     bins: IntArray = np.minimum((probabilities.max(axis=1) * num_bins).astype(np.int64), num_bins - 1)
     return bins
 
 
 def check_scores(probabilities: FloatArray, labels: IntArray) -> None:
-    """Raise ValueError, with all faults, unless the arrays are probabilities of K classes and labels among them."""
+    """Raise ValueError, with all faults, unless these are probabilities of K classes and labels of them."""
     if probabilities.ndim != 2 or labels.ndim != 1 or len(probabilities) != len(labels):
         shapes = f"{probabilities.shape} and {labels.shape}"
         raise ValueError(f"probabilities and labels have shapes {shapes}; expected (N, K) and (N,)")

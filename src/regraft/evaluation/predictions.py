@@ -88,8 +88,8 @@ def check_predictions(predictions: pd.DataFrame, manifest: pd.DataFrame, label_n
     """Make sure that each model has answered each image of `val` and `test` once, and no other.
 
     Args:
-        predictions: A row an image and model: id, sha256, path, split, label, label_name, group, model, predicted,
-            predicted_name, and the probability p_<label name> of each class.
+        predictions: A row an image and model: id, sha256, path, split, label, label_name, group, model,
+            predicted, predicted_name, and the probability p_<label name> of each class.
         manifest: A row an image: id, split, label, group.
         label_names: K names, in the order of the classes.
 

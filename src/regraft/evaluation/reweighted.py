@@ -24,14 +24,16 @@ def prepare(name: str, probabilities: FloatArray, labels: IntArray) -> ValuesOfW
     """Make the function that gives a metric for weightings of these images.
 
     Args:
-        name: A key of `METRICS`. One without a formula here is computed resample by resample: right, and slow.
+        name: A key of `METRICS`. One without a formula here is computed resample by resample: right, and
+            slow.
         probabilities: `(N, K)` float64, rows sum to 1.
         labels: `(N,)` int64 in [0, K).
 
     Returns:
-        A function of `(N, R)` float64 weights, each column whole numbers with a sum above 0, to `(R,)` float64: the
-        metric of the images, each repeated as often as its weight says; NaN where that is not defined. Images lie
-        along the first axis because picking rows of memory is several times as fast as picking columns.
+        A function of `(N, R)` float64 weights, each column whole numbers with a sum above 0, to `(R,)`
+        float64: the metric of the images, each repeated as often as its weight says; NaN where that is not
+        defined. Images lie along the first axis because picking rows of memory is several times as fast as
+        picking columns.
     """
     formula = _FORMULAS.get(name)
     return _one_by_one(name, probabilities, labels) if formula is None else formula(probabilities, labels)
@@ -96,7 +98,7 @@ def _roc_auc(probabilities: FloatArray, labels: IntArray) -> ValuesOfWeights:
 
 
 def _area(scores: FloatArray, is_positive: BoolArray) -> ValuesOfWeights:
-    """Fraction of (positive, negative) pairs in the right order, ties half: the Mann-Whitney form of the area."""
+    """Fraction of (positive, negative) pairs in the right order, ties half: the Mann-Whitney form."""
     negatives = np.flatnonzero(~is_positive)
     negatives = negatives[np.argsort(scores[negatives], kind="stable")]
     positives = np.flatnonzero(is_positive)
@@ -139,7 +141,7 @@ def _one_by_one(name: str, probabilities: FloatArray, labels: IntArray) -> Value
 
 
 def _mean_of(of_image: FloatArray) -> ValuesOfWeights:
-    """The weighted mean of a value an image has. Not a matrix product: its last bit varies with BLAS's threads."""
+    """Weighted mean of a value an image has. No matrix product: its last bit varies with BLAS's threads."""
 
     def values(weights: FloatArray) -> FloatArray:
         mean: FloatArray = (weights * of_image[:, None]).sum(axis=0) / weights.sum(axis=0)
@@ -149,7 +151,7 @@ def _mean_of(of_image: FloatArray) -> ValuesOfWeights:
 
 
 def _sum_by(keys: IntArray, num_keys: int) -> ValuesOfWeights:
-    """Make the function from `(N, R)` values to `(num_keys, R)` sums over the rows of each key, 0 where it has none."""
+    """Make the function from `(N, R)` values to `(num_keys, R)` sums over the rows of each key."""
     order = np.argsort(keys, kind="stable")
     present, starts = np.unique(keys[order], return_index=True)
 
