@@ -1,6 +1,7 @@
 """How every figure looks: colours, fonts, sizes, number formats, and the bytes of its PNG.
 
-Knows matplotlib's figures without pyplot and without changing its settings for others: no metric, no prediction.
+Knows matplotlib's figures without pyplot and without changing its settings for others: no metric, no
+prediction.
 """
 
 from collections.abc import Iterator
@@ -52,10 +53,11 @@ _SETTINGS: dict[str, Any] = {
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Within it new figures get the house's look, whatever matplotlibrc the machine has; afterwards nothing changed."""
+    """Within it new figures get the house's look, whatever the machine's own; then all is as before."""
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(_SETTINGS)
+        settings: Any = mpl.rcParams
+        settings.update(_SETTINGS)
         yield
 
 

@@ -41,12 +41,12 @@ def make_figures(
         metrics: What `measure` gave for it.
         head_history: See `training_figure`.
         fine_tune_history: See `training_figure`.
-        pixels: `(N, H, W, 3)` uint8, row i the image with id i; may be memory-mapped, for only the images shown are
-            read.
+        pixels: `(N, H, W, 3)` uint8, row i the image with id i; may be memory-mapped, for only the images
+            shown are read.
 
     Returns:
-        Figures in the order to read them: `scores`, `confusion_matrix`, `roc` (two classes) or `recall` (more),
-        `calibration`, `training`, `mistakes`.
+        Figures in the order to read them: `scores`, `confusion_matrix`, `roc` (two classes) or `recall`
+        (more), `calibration`, `training`, `mistakes`.
     """
     label_names: Sequence[str] = metrics["label_names"]
     test = scores_of_split(predictions, "test", label_names)

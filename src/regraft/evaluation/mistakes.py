@@ -1,4 +1,4 @@
-"""The mistakes a model is surest of: where labels are wrong, images are odd, or the model has learnt the wrong thing.
+"""The mistakes a model is surest of: wrong labels, odd images, or something learnt wrongly.
 
 Knows predictions as a table and pixels as an array: no metric, no file.
 """
@@ -51,7 +51,9 @@ def mistakes_figure(mistakes: pd.DataFrame, pixels: NDArray[np.uint8]) -> Figure
         figure.suptitle("No mistakes on test", fontweight="bold")
         return figure
     title = MODEL_TITLES[mistakes["model"].iloc[0]]
-    figure.suptitle(f"The mistakes on test that the {title} model is surest of", fontweight="bold", fontsize=10.5)
+    figure.suptitle(
+        f"The mistakes on test that the {title} model is surest of", fontweight="bold", fontsize=10.5
+    )
     panels = figure.subplots(num_rows, _NUM_COLUMNS, squeeze=False).ravel()
     for axes in panels:
         axes.set_axis_off()

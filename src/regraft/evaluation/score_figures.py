@@ -36,13 +36,14 @@ from regraft.evaluation.predictions import BASELINE_TITLES, MODEL_TITLES, MODELS
 _MAX_NAMED_CELLS = 12  # a confusion matrix with more classes has no room for numbers
 _MAX_NAMED_TICKS = 40
 _MAX_BARS = 30
+_HIGHER = "higher is better"
 
 
 def scores_figure(metrics: Mapping[str, Any]) -> Figure:
     """Every metric on test with its interval, baselines beside the accuracy, and the paired differences."""
     figure = new_figure(9.6, 5.4)
     blocks = [
-        ([name for name, row in METRICS.items() if row.is_fraction and row.higher_is_better], "higher is better"),
+        ([name for name, row in METRICS.items() if row.is_fraction and row.higher_is_better], _HIGHER),
         ([name for name, row in METRICS.items() if not row.higher_is_better], "lower is better"),
     ]
     panels = figure.subplots(
@@ -57,16 +58,30 @@ def scores_figure(metrics: Mapping[str, Any]) -> Figure:
             axes.set_ylim(len(names) - 0.4, -0.6)
             axes.grid(visible=False, axis="y")
             axes.spines["left"].set_visible(False)
+        _widen(scores, 0.05)
+        _widen(difference, 2.0 if direction == _HIGHER else 0.02)
         scores.set_yticks(range(len(names)), [METRICS[name].title for name in names])
         difference.set_yticks([])
     show_percent(panels[0][0], x=True, y=False)
     panels[0][1].set_xlabel("percentage points")
     handles, labels = panels[0][0].get_legend_handles_labels()
-    hollow = {"marker": "s", "color": BASELINE_COLOUR, "markerfacecolor": "white", "linestyle": "none"}
+    hollow: dict[str, Any] = {
+        "marker": "s",
+        "color": BASELINE_COLOUR,
+        "markerfacecolor": "white",
+        "linestyle": "none",
+    }
     handles.append(Line2D([], [], **hollow))
-    labels.append("may be chance")
+    labels.append("difference may be chance")
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return figure
+
+
+def _widen(axes: Axes, span: float) -> None:
+    """Keep the horizontal axis from showing less than a span, where all values are nearly equal."""
+    low, high = axes.get_xlim()
+    if high - low < span:
+        axes.set_xlim((low + high - span) / 2, (low + high + span) / 2)
 
 
 def _draw_scores(axes: Axes, names: Sequence[str], metrics: Mapping[str, Any]) -> None:
@@ -153,7 +168,7 @@ def _write_cells(axes: Axes, counts: IntArray, fractions: FloatArray) -> None:
     for row, column in np.ndindex(counts.shape):
         text = str(counts[row, column])
         if is_roomy:
-            text += f"\n{percent(fractions[row, column])}"
+            text += f"\n{percent(float(fractions[row, column]))}"
         colour = "white" if fractions[row, column] > 0.55 else "#23272e"
         size = 10 if is_roomy else 7.5
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
@@ -177,7 +192,9 @@ def roc_figure(
         axes.plot(false_positive, true_positive, color=MODEL_COLOURS[model], linewidth=1.8, label=title)
         called = predicted_labels(of_model) == 1
         point = called[labels == 0].mean(), called[labels == 1].mean()
-        axes.plot(*point, "o", markersize=9, markerfacecolor="none", markeredgewidth=1.8, color=MODEL_COLOURS[model])
+        axes.plot(
+            *point, "o", markersize=9, markerfacecolor="none", markeredgewidth=1.8, color=MODEL_COLOURS[model]
+        )
     negative, positive = (clip_name(name, 24) for name in label_names)
     axes.set_xlabel(f"{negative} called {positive} (false positive rate)")
     axes.set_ylabel(f"{positive} called {positive} (true positive rate)")
@@ -220,12 +237,16 @@ def recall_figure(per_class: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figur
 
 
 def calibration_figure(
-    probabilities: Mapping[str, FloatArray], labels: IntArray, errors: Mapping[str, Mapping[str, float | None]]
+    probabilities: Mapping[str, FloatArray],
+    labels: IntArray,
+    errors: Mapping[str, Mapping[str, float | None]],
 ) -> Figure:
     """Accuracy against confidence in bins, above how many images have which confidence."""
     figure = new_figure(5.6, 5.6)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    upper.plot([0, 1], [0, 1], color=GUIDE_COLOUR, linestyle=(0, (4, 3)), linewidth=1.2, label="perfectly calibrated")
+    upper.plot(
+        [0, 1], [0, 1], color=GUIDE_COLOUR, linestyle=(0, (4, 3)), linewidth=1.2, label="perfectly calibrated"
+    )
     edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
     for model, of_model in probabilities.items():
         bins = confidence_bins(of_model, num_bins=CALIBRATION_BINS)
@@ -253,5 +274,5 @@ def calibration_figure(
     upper.set_title("How far the confidence can be believed, on test")
     legend = upper.legend(loc="lower right")
     for handle in legend.legend_handles[1:]:
-        handle.set_sizes([34])  # type: ignore[union-attr]
+        handle.set_sizes([34])
     return figure

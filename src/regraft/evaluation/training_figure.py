@@ -19,27 +19,28 @@ def training_figure(head_history: History, fine_tune_history: History) -> Figure
     """Four panels: log-loss of the head; log-loss, accuracy on val and learning rate of fine-tuning.
 
     Args:
-        head_history: A row a penalty (`penalty`, `cv_log_loss`, where it was cross-validated) or an epoch (`epoch`,
-            `train_loss`, `val_log_loss`).
-        fine_tune_history: A row an epoch: `epoch`, `train_loss`, `val_log_loss`, `val_accuracy`, `learning_rate`;
-            what epoch 0, the probe, has not is absent or None.
+        head_history: A row a penalty (`penalty`, `cv_log_loss`, where it was cross-validated) or an epoch
+            (`epoch`, `train_loss`, `val_log_loss`).
+        fine_tune_history: A row an epoch: `epoch`, `train_loss`, `val_log_loss`, `val_accuracy`,
+            `learning_rate`; what epoch 0, the probe, has not is absent or None.
     """
     figure = new_figure(9.6, 6.0)
     (head, loss), (accuracy, rate) = figure.subplots(2, 2)
     _draw_head(head, head_history)
     colour = MODEL_COLOURS["fine_tuned"]
-    _draw(loss, fine_tune_history, "epoch", "train_loss", {"color": BASELINE_COLOUR, "marker": "s", "label": "train"})
+    train_style = {"color": BASELINE_COLOUR, "marker": "s"}
+    _draw(loss, fine_tune_history, "epoch", "train_loss", {**train_style, "label": "train"})
     _draw(loss, fine_tune_history, "epoch", "val_log_loss", {"color": colour, "marker": "D", "label": "val"})
     _mark_lowest(loss, fine_tune_history, "epoch", "val_log_loss")
     _draw(accuracy, fine_tune_history, "epoch", "val_accuracy", {"color": colour, "marker": "D"})
-    _draw(rate, fine_tune_history, "epoch", "learning_rate", {"color": BASELINE_COLOUR, "marker": "s"})
+    _draw(rate, fine_tune_history, "epoch", "learning_rate", train_style)
     loss.set_title("Fine-tuning: log loss")
     accuracy.set_title("Fine-tuning: accuracy on val")
     rate.set_title("Fine-tuning: learning rate")
     for axes in (loss, accuracy, rate):
         axes.set_xlabel("epoch (0: the probe)")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        axes.set_xlim(-0.4, max([row["epoch"] for row in fine_tune_history], default=1) + 0.4)
+        axes.set_xlim(-0.4, max([1, *(row["epoch"] for row in fine_tune_history)]) + 0.4)
     loss.set_ylabel("nats")
     show_percent(accuracy, x=False, y=True)
     rate.set_ylim(bottom=0)
@@ -50,17 +51,25 @@ def training_figure(head_history: History, fine_tune_history: History) -> Figure
 
 
 def _draw_head(axes: Axes, history: History) -> None:
-    """Log-loss over the penalties that were tried, or over the epochs; or a sentence where there is neither."""
+    """Log-loss over the penalties that were tried, or over the epochs; a sentence where there is neither."""
     colour = MODEL_COLOURS["probe"]
     if any(row.get("cv_log_loss") is not None for row in history):
-        _draw(axes, history, "penalty", "cv_log_loss", {"color": colour, "marker": "o", "label": "cross-validated"})
+        _draw(
+            axes,
+            history,
+            "penalty",
+            "cv_log_loss",
+            {"color": colour, "marker": "o", "label": "cross-validated"},
+        )
         _mark_lowest(axes, history, "penalty", "cv_log_loss")
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set(xlabel="L2 penalty", ylabel="nats", title="Head: log loss by penalty")
         axes.legend()
     elif any(row.get("val_log_loss") is not None for row in history):
-        _draw(axes, history, "epoch", "train_loss", {"color": BASELINE_COLOUR, "marker": "", "label": "train"})
+        _draw(
+            axes, history, "epoch", "train_loss", {"color": BASELINE_COLOUR, "marker": "", "label": "train"}
+        )
         _draw(axes, history, "epoch", "val_log_loss", {"color": colour, "marker": "", "label": "val"})
         _mark_lowest(axes, history, "epoch", "val_log_loss")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
@@ -84,5 +93,7 @@ def _mark_lowest(axes: Axes, history: History, x: str, y: str) -> None:
     rows = [row for row in history if row.get(x) is not None and row.get(y) is not None]
     if rows:
         best = min(rows, key=lambda row: row[y])
-        ring = {"marker": "o", "markersize": 12, "markerfacecolor": "none", "markeredgewidth": 1.4}
-        axes.plot(best[x], best[y], linestyle="none", color="black", label="lowest", **ring)
+        ring: dict[str, Any] = {"marker": "o", "markersize": 12, "markerfacecolor": "none"}
+        axes.plot(
+            best[x], best[y], linestyle="none", color="black", markeredgewidth=1.4, label="lowest", **ring
+        )

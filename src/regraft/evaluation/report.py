@@ -1,0 +1,239 @@
+"""The report: one HTML page with the result, the figures inside it, the data and the settings.
+
+Knows metrics, figures and plain data: no model, no file, no clock; the page asks nothing of a network.
+"""
+
+import base64
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+import jinja2
+from matplotlib.figure import Figure
+
+from regraft.evaluation.figure_style import BASELINE_COLOUR, MODEL_COLOURS, percent, png_bytes
+from regraft.evaluation.metrics import METRICS
+from regraft.evaluation.plain_tables import dotted, tables_of
+from regraft.evaluation.predictions import BASELINE_TITLES, MODELS
+
+CAPTIONS = {
+    "scores": "Dots are scores on test, lines their intervals. On the right what fine-tuning changes, "
+    "measured on the same images; a hollow square may be chance, for its interval holds 0.",
+    "confusion_matrix": "Rows are the labels, columns what was predicted: images, coloured by the fraction "
+    "of the label's images.",
+    "roc": "Every threshold on the probability gives a point: how many of the second class are found, at how "
+    "many false alarms. The ring is the threshold in use, 0.5.",
+    "recall": "The classes that are recognised worst come first. A recall of few images says little.",
+    "calibration": "Images in bins by the probability of the predicted class; the larger the dot, the more "
+    "images. On the dashed line a confidence of 80 % is right in 80 % of cases.",
+    "training": "How the head and the fine-tuning went. Train losses include augmentation and label "
+    "smoothing, so they can lie above val.",
+    "mistakes": "A wrong label, an odd image, or something learnt wrongly: worth a look, one by one.",
+}
+
+_PIXELS_PER_INCH = 100  # one for all figures, so that their letters have one size
+
+
+def render_report(
+    metrics: Mapping[str, Any],
+    figures: Mapping[str, Figure],
+    *,
+    title: str,
+    ingest_report: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> str:
+    """Render the page.
+
+    Args:
+        metrics: What `measure` gave.
+        figures: What `make_figures` gave; shown in this order.
+        title: Heading of the page, for instance the name of the model.
+        ingest_report: What ingest found: numbers, texts, and lists or mappings of them; long lists are cut,
+            with their length.
+        settings: Options of the run, nested as in the configuration.
+
+    Returns:
+        HTML that holds everything it shows, the same bytes for the same input.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    source = resources.files("regraft.evaluation").joinpath("report.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(source).render(
+        title=title,
+        headline=headline(metrics),
+        verdict=verdict(metrics),
+        tiles=_tiles(metrics),
+        method=_method(metrics),
+        notes=metrics["notes"],
+        comparison=_comparison(metrics),
+        figures=[
+            {
+                "name": name,
+                "png": base64.b64encode(png_bytes(figure)).decode(),
+                "width": round(figure.get_size_inches()[0] * _PIXELS_PER_INCH),
+                "caption": CAPTIONS.get(name, ""),
+            }
+            for name, figure in figures.items()
+        ],
+        per_class=_per_class(metrics),
+        counts=_counts(metrics),
+        facts=list(tables_of(ingest_report)),
+        settings=list(dotted(settings)),
+        colours=MODEL_COLOURS,
+    )
+
+
+def headline(metrics: Mapping[str, Any]) -> str:
+    """The result in one sentence: both accuracies with intervals, and what no pixels give."""
+    name, baseline = no_pixels_baseline(metrics)
+    probe, tuned = (metrics["test"][model]["accuracy"] for model in MODELS)
+    low, high = percent(tuned["low"]).removesuffix(" %"), percent(tuned["high"])
+    return (
+        f"Of {metrics['num_images']['test']:,} test images the fine-tuned model gets "
+        f"{percent(tuned['value'])} right ({_confidence(metrics)} interval {low} to {high}), the linear "
+        f"probe {_with_interval(probe, 'accuracy')}; without looking at a pixel, the {BASELINE_TITLES[name]} "
+        f"gives {_with_interval(baseline, 'accuracy')}."
+    )
+
+
+def verdict(metrics: Mapping[str, Any]) -> str:
+    """One sentence on whether fine-tuning has changed the accuracy by more than chance."""
+    difference = metrics["test"]["difference"]["accuracy"]
+    low, high = difference["low"], difference["high"]
+    change = _difference(difference, "accuracy")
+    if low > 0:
+        return f"Fine-tuning helps: {change} points of accuracy over the probe."
+    if high < 0:
+        return f"Fine-tuning hurts: {change} points of accuracy against the probe."
+    return f"On these images the two cannot be told apart: a difference of {change} points of accuracy."
+
+
+def no_pixels_baseline(metrics: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """The baseline to beat: the group's majority where train has a test image's group, else the class."""
+    of_group = metrics["baselines"]["group_majority"]
+    if (
+        of_group["accuracy"]["value"] is None
+        or of_group["num_unseen_images"] == metrics["num_images"]["test"]
+    ):
+        return "majority_class", metrics["baselines"]["majority_class"]["accuracy"]
+    return "group_majority", of_group["accuracy"]
+
+
+def _tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The three accuracies side by side."""
+    name, baseline = no_pixels_baseline(metrics)
+    rows = [
+        ("Fine-tuned", metrics["test"]["fine_tuned"]["accuracy"], MODEL_COLOURS["fine_tuned"]),
+        ("Linear probe", metrics["test"]["probe"]["accuracy"], MODEL_COLOURS["probe"]),
+        (f"No pixels: {BASELINE_TITLES[name]}", baseline, BASELINE_COLOUR),
+    ]
+    return [
+        {
+            "title": title,
+            "value": percent(estimate["value"]),
+            "interval": f"{percent(estimate['low'])} to {percent(estimate['high'])}",
+            "colour": colour,
+        }
+        for title, estimate, colour in rows
+    ]
+
+
+def _method(metrics: Mapping[str, Any]) -> str:
+    """How the intervals were made, and what they speak of."""
+    resampling = metrics["resampling"]
+    unit, num_units = resampling["test"]["unit"], resampling["test"]["num_units"]
+    drawn, meaning = {
+        "image": (f"images ({num_units:,})", "more images of the same kind and origin"),
+        "group": (f"whole groups ({num_units:,}), none of which is in train or val", "images of new groups"),
+    }[unit]
+    return (
+        f"Intervals are {_confidence(metrics)} percentile bootstrap intervals over "
+        f"{resampling['num_resamples']:,} resamples of {drawn}: they speak of {meaning}, with this one "
+        "trained model. Differences are paired: both models on the same resample."
+    )
+
+
+def _comparison(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row a metric: both models on test, the difference, and val."""
+    return [
+        {
+            "title": row.title,
+            "is_headline": row.is_headline,
+            "direction": "↑" if row.higher_is_better else "↓",
+            "test": [_with_interval(metrics["test"][model][name], name) for model in MODELS],
+            "difference": _difference(metrics["test"]["difference"][name], name),
+            "is_clear": _is_clear(metrics["test"]["difference"][name]),
+            "val": [_number(metrics["val"][model][name]["value"], name) for model in MODELS],
+            "reasons": sorted(
+                {of[name]["reason"] for of in metrics["test"].values() if "reason" in of[name]}
+            ),
+        }
+        for name, row in METRICS.items()
+    ]
+
+
+def _per_class(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row a class: test images, then recall, precision and F1 of both models."""
+    tables = [metrics["per_class"][model] for model in MODELS]
+    return [
+        {
+            "label_name": rows[0]["label_name"],
+            "support": rows[0]["support"],
+            "numbers": [
+                "–" if row[key] is None else percent(row[key])
+                for key in ("recall", "precision", "f1")
+                for row in rows
+            ],
+        }
+        for rows in zip(*tables, strict=True)
+    ]
+
+
+def _counts(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row a class and one for all: images in train, val and test."""
+    splits = ("train", "val", "test")
+    rows = [
+        {"title": name, "counts": [metrics["class_counts"][split][name] for split in splits]}
+        for name in metrics["label_names"]
+    ]
+    return [*rows, {"title": "all", "counts": [metrics["num_images"][split] for split in splits]}]
+
+
+def _confidence(metrics: Mapping[str, Any]) -> str:
+    """`95 %`."""
+    return f"{100 * metrics['resampling']['confidence']:g} %"
+
+
+def _number(value: float | None, metric: str) -> str:
+    """A metric's value: percent for fractions, else three digits."""
+    if value is None:
+        return "–"
+    return percent(value) if METRICS[metric].is_fraction else f"{value:.3f}"
+
+
+def _with_interval(estimate: Mapping[str, Any], metric: str) -> str:
+    """`92.5 % (90.5 to 94.5)`."""
+    text = _number(estimate["value"], metric)
+    if estimate["low"] is None:
+        return text
+    low, high = (_number(estimate[key], metric).removesuffix(" %") for key in ("low", "high"))
+    return f"{text} ({low} to {high})"
+
+
+def _difference(estimate: Mapping[str, Any], metric: str) -> str:
+    """`+4.3 (+2.1 to +6.4)`, in percentage points for fractions."""
+    if estimate["value"] is None:
+        return "–"
+    scale, digits = (100, 1) if METRICS[metric].is_fraction else (1, 3)
+    shown = [
+        f"{scale * estimate[key]:+.{digits}f}".replace("-", "−")
+        for key in ("value", "low", "high")
+        if estimate[key] is not None
+    ]
+    return shown[0] if len(shown) == 1 else f"{shown[0]} ({shown[1]} to {shown[2]})"
+
+
+def _is_clear(estimate: Mapping[str, Any]) -> bool:
+    """Whether the interval lies on one side of 0."""
+    return estimate["low"] is not None and not estimate["low"] <= 0 <= estimate["high"]

@@ -1,0 +1,144 @@
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+
+from regraft.evaluation import report
+from regraft.evaluation.figures import make_figures
+from regraft.evaluation.measure import measure
+
+INGEST_REPORT = {
+    "num_listed": 243,
+    "num_images": 240,
+    "num_unreadable": 1,
+    "unreadable": [{"path": "images/<b>013</b>.png", "reason": "truncated file"}],
+    "excluded": ["a.txt", "b.txt"],
+    "groups": {"num_groups": 12, "smallest": 3},
+    "duplicates": [],
+    "per_group": {f"mono-{number:02d}": number for number in range(50)},
+}
+SETTINGS = {
+    "fine_tune": {"learning_rate": 3e-4, "stages": ["blocks.5", "head"], "compile": False},
+    "seed": None,
+}
+
+
+@pytest.fixture(scope="module")
+def page(build_tables: Callable) -> str:
+    return render(build_tables())
+
+
+def render(tables: Any) -> str:
+    metrics = measure(*tables, num_resamples=100, confidence=0.95, seed=0)
+    pixels = np.zeros((len(tables.manifest), 16, 16, 3), dtype=np.uint8)
+    history = [{"epoch": 0, "val_log_loss": 0.4, "val_accuracy": 0.9}]
+    figures = make_figures(
+        tables.predictions, metrics, head_history=[], fine_tune_history=history, pixels=pixels
+    )
+    return report.render_report(
+        metrics, figures, title="solar & cells", ingest_report=INGEST_REPORT, settings=SETTINGS
+    )
+
+
+class Resources(HTMLParser):
+    """What a page would fetch or run."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[str] = re.findall(r"url\s*\(|@import", page)
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        if tag in {"script", "iframe", "object", "embed", "base"}:
+            self.found.append(tag)
+        self.found += [
+            f"{name}={value[:60]}"
+            for name, value in attributes
+            if name in {"src", "href", "srcset", "data", "poster", "action", "background"}
+            and value is not None
+            and not value.startswith("data:")
+        ]
+
+
+def test_the_page_is_the_same_bytes_each_time_and_fetches_nothing(page: str, build_tables: Callable) -> None:
+    assert page == render(build_tables())
+    assert Resources(page).found == []
+    assert page.count("data:image/png;base64,") == 6
+
+
+def test_the_search_for_resources_finds_planted_ones() -> None:
+    planted = (
+        '<img src="http://a.b/c.png"><link href="//cdn/x.css"><script>1</script><style>a{b:url(x)}</style>'
+    )
+    assert len(Resources(planted).found) == 4
+
+
+def test_the_page_holds_the_numbers(page: str, tables: Any) -> None:
+    metrics = measure(*tables, num_resamples=100, confidence=0.95, seed=0)
+    for model in ("probe", "fine_tuned"):
+        assert f"{100 * metrics['test'][model]['accuracy']['value']:.1f} %" in page
+    for text in ("fine_tune.learning_rate", "0.0003", "blocks.5, head", "truncated file", "Duplicates: none"):
+        assert text in page
+    assert "and 10 more, in the ingest report" in page
+    assert f"<b>{100 * metrics['baselines']['group_majority']['accuracy']['value']:.1f} %</b>" in page
+
+
+def test_names_from_the_data_are_text_not_html(build_tables: Callable) -> None:
+    tables = build_tables(label_names=("<script>alert(1)</script>", 'b"><img src=http://x>'))
+    metrics = measure(*tables, num_resamples=100, confidence=0.95, seed=0)
+    page = report.render_report(
+        metrics, {}, title="solar & cells", ingest_report=INGEST_REPORT, settings=SETTINGS
+    )
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert "images/&lt;b&gt;013" in page
+    assert "solar &amp; cells" in page
+    assert Resources(page).found == []
+
+
+def estimate(value: float, low: float, high: float) -> dict[str, float]:
+    return {"value": value, "low": low, "high": high}
+
+
+def made_up(difference: dict[str, float], num_unseen: int) -> dict[str, Any]:
+    return {
+        "test": {
+            "probe": {"accuracy": estimate(0.88, 0.86, 0.9)},
+            "fine_tuned": {"accuracy": estimate(0.9, 0.88, 0.92)},
+            "difference": {"accuracy": difference},
+        },
+        "baselines": {
+            "majority_class": {"accuracy": estimate(0.6, 0.57, 0.63)},
+            "group_majority": {"accuracy": estimate(0.8, 0.78, 0.82), "num_unseen_images": num_unseen},
+        },
+        "num_images": {"test": 1656},
+        "resampling": {"confidence": 0.95},
+    }
+
+
+def test_the_result_in_one_sentence_names_the_baseline_that_is_harder() -> None:
+    seen = report.headline(made_up(estimate(0.02, 0.0, 0.04), 3))
+    assert seen == (
+        "Of 1,656 test images the fine-tuned model gets 90.0 % right (95 % interval 88.0 to 92.0 %), the "
+        "linear probe 88.0 % (86.0 to 90.0); without looking at a pixel, the majority of the image's group "
+        "gives 80.0 % (78.0 to 82.0)."
+    )
+    assert "the most frequent class gives 60.0 %" in report.headline(made_up(estimate(0.02, 0.0, 0.04), 1656))
+
+
+@pytest.mark.parametrize(
+    ("difference", "sentence"),
+    [
+        (estimate(0.02, 0.003, 0.04), "Fine-tuning helps: +2.0 (+0.3 to +4.0) points"),
+        (estimate(-0.02, -0.04, -0.003), "Fine-tuning hurts: −2.0 (−4.0 to −0.3) points"),
+        (estimate(0.02, 0.0, 0.04), "cannot be told apart"),
+        (estimate(0.0, 0.0, 0.0), "cannot be told apart"),
+    ],
+)
+def test_a_difference_is_claimed_only_where_the_interval_excludes_zero(
+    difference: dict[str, float], sentence: str
+) -> None:
+    assert sentence in report.verdict(made_up(difference, 0))
