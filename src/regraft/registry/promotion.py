@@ -1,0 +1,237 @@
+"""Which of probe and fine-tuned model is registered, and whether it replaces the champion.
+
+Knows metrics and predictions as plain data: no registry's client, no version, no run, no clock.
+"""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import pandas as pd
+
+from regraft.registry.paired import PairedComparison, compare_paired
+from regraft.registry.reasons import TOLERATED_LOSS, warnings, why_compared, why_selected
+
+Requirement = Literal["better", "significantly_better"]
+
+_MODELS = ("probe", "fine_tuned")
+_HIGHER_IS_BETTER = {"log_loss": False, "accuracy": True}
+_REQUIREMENTS = ("better", "significantly_better")
+_COLUMNS = ("sha256", "split", "label_name", "group", "model", "predicted_name")
+
+
+class ComparisonError(ValueError):
+    """Predictions or settings with which no decision can be made: all faults."""
+
+
+def decide_promotion(
+    predictions: pd.DataFrame,
+    metrics: Mapping[str, Any],
+    champion_predictions: pd.DataFrame | None,
+    *,
+    selection_metric: str,
+    num_resamples: int,
+    confidence: float,
+    seed: int,
+    require: Requirement = "significantly_better",
+) -> dict[str, Any]:
+    """Choose the model to register, and the aliases its version gets.
+
+    The model with the better `selection_metric` on val is registered as challenger; of equals the probe,
+    which is simpler. It becomes champion if there is none. Else it must beat the champion in accuracy on its
+    own test images, each paired by the file's sha256 with the champion's recorded prediction, both scored
+    against today's label. All of them must be among the champion's recorded *test* images: what is not, the
+    champion may have been trained on.
+
+    `significantly_better` (nothing is promoted on noise) asks two things. The paired bootstrap interval of
+    the difference lies above 0; and so does chance under a sign-flip test, whose p-value is below 1 −
+    confidence. The second is there because the bootstrap is too sure of few differences: four images that
+    only the candidate gets right, none the other way, give an interval above 0, while chance alone does as
+    well in one of eight such tests (McNemar's exact test). Where metrics were measured by resampling whole
+    groups, both are done on whole groups. `better` asks for a higher accuracy, and an interval that ends no
+    lower than one percentage point of loss: it promotes on noise about every second time that two models are
+    equally good, so it is for when that is harmless.
+
+    Args:
+        predictions: The candidate's, of probe and fine-tuned model: sha256, split, label_name, group, model,
+            predicted_name, p_<label name>.
+        metrics: What was measured on them: `val`, `test` by model and metric, `baselines`, `resampling`.
+        champion_predictions: The same columns, of the champion's one model (`registered_predictions` made it
+            when it was registered); None if there is no champion.
+        selection_metric: `log_loss` or `accuracy`.
+        num_resamples: Of bootstrap and sign-flip test.
+        confidence: Of the interval, for instance 0.95.
+        seed: Of both.
+        require: See above.
+
+    Returns:
+        JSON-serialisable, the same for the same input: `model` to register; `selection` (`metric`,
+        `higher_is_better`, the value of each model on val); `aliases`; `is_promoted`; `comparison` with the
+        champion (None if there is none to make); `reasons`, sentences.
+
+    Raises:
+        ComparisonError: If a setting is unknown or a table lacks columns or rows, with all faults.
+    """
+    _check(predictions, champion_predictions, selection_metric, require)
+    selection = _select(metrics, selection_metric)
+    model = selection["chosen"]
+    reasons = [why_selected(selection), *warnings(metrics, model)]
+    comparison: dict[str, Any] | None = None
+    if champion_predictions is None:
+        is_promoted = True
+        reasons.append("There is no champion yet, so it becomes the first.")
+    else:
+        candidate = _test_rows(predictions[predictions["model"] == model])
+        champion = _test_rows(champion_predictions)
+        obstacles = _obstacles(predictions, champion_predictions, candidate, champion)
+        comparison = {
+            "num_images": len(candidate),
+            "num_images_in_common": int(candidate["sha256"].isin(champion["sha256"]).sum()),
+        }
+        if obstacles:
+            is_promoted = False
+            reasons += obstacles
+        else:
+            is_grouped = metrics["resampling"]["test"]["unit"] == "group"
+            pairs = _pairs(candidate, champion)
+            result = compare_paired(
+                pairs["is_right"].to_numpy(),
+                pairs["champion_is_right"].to_numpy(),
+                groups=pairs["group"].tolist() if is_grouped else None,
+                num_resamples=num_resamples,
+                confidence=confidence,
+                seed=seed,
+            )
+            comparison |= {**result.as_dict(), "unit": "group" if is_grouped else "image", "require": require}
+            is_promoted = _beats(result, require, confidence)
+            reasons += why_compared(pairs, result, is_promoted, require, confidence)
+    return {
+        "model": model,
+        "selection": {key: value for key, value in selection.items() if key != "chosen"},
+        "aliases": ["challenger", "champion"] if is_promoted else ["challenger"],
+        "is_promoted": is_promoted,
+        "comparison": comparison,
+        "reasons": reasons,
+    }
+
+
+def registered_predictions(predictions: pd.DataFrame, registration: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows of the registered model: keep them with its version, to compare the next candidate with.
+
+    Args:
+        predictions: As in `decide_promotion`.
+        registration: What `decide_promotion` gave.
+    """
+    rows: pd.DataFrame = predictions[predictions["model"] == registration["model"]].reset_index(drop=True)
+    return rows
+
+
+def _check(
+    predictions: pd.DataFrame, champion: pd.DataFrame | None, selection_metric: str, require: str
+) -> None:
+    """Raise ComparisonError with all that is wrong with tables and settings."""
+    faults = []
+    for key, value, allowed in (
+        ("selection_metric", selection_metric, tuple(_HIGHER_IS_BETTER)),
+        ("require", require, _REQUIREMENTS),
+    ):
+        if value not in allowed:
+            near = difflib.get_close_matches(value, allowed, n=1, cutoff=0.5)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            faults.append(f"unknown {key} {value!r}; known: {', '.join(allowed)}.{hint}")
+    tables = {"the candidate's predictions": predictions}
+    if champion is not None:
+        tables["the champion's predictions"] = champion
+    for whose, table in tables.items():
+        missing = [column for column in _COLUMNS if column not in table.columns]
+        if missing:
+            faults.append(f"{whose} lack the columns {', '.join(missing)}")
+            continue
+        models = sorted(set(table["model"]))
+        if table is predictions and models != sorted(_MODELS):
+            faults.append(f"{whose} are of {models}; expected are {' and '.join(_MODELS)}")
+        if table is champion and len(models) != 1:
+            faults.append(f"{whose} are of {models}; expected is the one model that was registered")
+        if not (table["split"] == "test").any():
+            faults.append(f"{whose} have no image in the split 'test'")
+    if faults:
+        raise ComparisonError(" ".join(faults))
+
+
+def _select(metrics: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    """The better model on val, of equals the probe."""
+    values = {model: metrics["val"][model][metric]["value"] for model in _MODELS}
+    higher_is_better = _HIGHER_IS_BETTER[metric]
+    gain = values["fine_tuned"] - values["probe"]
+    chosen = "fine_tuned" if (gain if higher_is_better else -gain) > 0 else "probe"
+    return {
+        "chosen": chosen,
+        "metric": metric,
+        "split": "val",
+        "higher_is_better": higher_is_better,
+        **values,
+    }
+
+
+def _obstacles(
+    predictions: pd.DataFrame,
+    champion_predictions: pd.DataFrame,
+    candidate: pd.DataFrame,
+    champion: pd.DataFrame,
+) -> list[str]:
+    """Why the two cannot be compared, in sentences; empty if they can."""
+    reasons = []
+    ours, theirs = _label_names(predictions), _label_names(champion_predictions)
+    if ours != theirs:
+        only_ours, only_theirs = sorted(ours - theirs), sorted(theirs - ours)
+        parts = [
+            f"only the {who} knows {', '.join(names)}"
+            for who, names in (("candidate", only_ours), ("champion", only_theirs))
+            if names
+        ]
+        reasons.append(
+            f"Not promoted: candidate and champion tell different classes apart ({'; '.join(parts)})."
+        )
+    num_common = int(candidate["sha256"].isin(champion["sha256"]).sum())
+    if num_common < len(candidate):
+        reasons.append(
+            f"Not promoted: of the candidate's {len(candidate)} test images only {num_common} are among the "
+            f"champion's {len(champion)} test images; it may have been trained on the others. Train the "
+            "candidate on the champion's split, or set the alias by hand."
+        )
+    answers = champion.groupby("sha256")["predicted_name"].nunique()
+    num_torn = int((answers > 1).sum())
+    if num_torn:
+        reasons.append(
+            f"Not promoted: the champion's record has two different answers for {num_torn} test images."
+        )
+    return reasons
+
+
+def _pairs(candidate: pd.DataFrame, champion: pd.DataFrame) -> pd.DataFrame:
+    """The candidate's rows with the champion's answer; a file listed twice meets the one answer twice."""
+    record = champion.drop_duplicates("sha256").set_index("sha256")
+    answer = candidate["sha256"].map(record["predicted_name"])
+    return candidate.assign(
+        champion_predicted_name=answer,
+        champion_label_name=candidate["sha256"].map(record["label_name"]),
+        is_right=candidate["predicted_name"] == candidate["label_name"],
+        champion_is_right=answer == candidate["label_name"],
+    )
+
+
+def _beats(result: PairedComparison, require: str, confidence: float) -> bool:
+    """Whether the difference meets the requirement."""
+    if require == "better":
+        return result.difference > 0 and result.low > -TOLERATED_LOSS
+    return result.low > 0 and result.p_value < 1 - confidence
+
+
+def _test_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the split `test`."""
+    return table[table["split"] == "test"].reset_index(drop=True)
+
+
+def _label_names(table: pd.DataFrame) -> set[str]:
+    """The classes that a table of predictions tells apart, from its columns of probabilities."""
+    return {str(column).removeprefix("p_") for column in table.columns if str(column).startswith("p_")}
