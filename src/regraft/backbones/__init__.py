@@ -1,4 +1,4 @@
-"""Pretrained networks without their classifiers: which there are, how they are cut, where their weights come from.
+"""Pretrained networks without their classifiers: which there are, how they are cut, whence their weights.
 
 Knows nothing of images on disk, heads, training or configuration files.
 """

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import timm
 import torch
@@ -26,7 +27,8 @@ _TOLERANCE = 1e-4
 def spec_of_timm(architecture: str) -> BackboneSpec:
     """The row of any network of timm whose parts run one after another.
 
-    Builds the network once and compares its stages with its own `forward_features` on random numbers: 0.1 to 10 s.
+    Builds the network once and compares its stages with its own `forward_features` on random numbers:
+    0.1 to 10 s, more for the largest.
 
     Args:
         architecture: timm's name, without tag.
@@ -38,7 +40,7 @@ def spec_of_timm(architecture: str) -> BackboneSpec:
         raise unknown_name("network of timm", architecture, timm.list_models())
     name = f"timm:{architecture}"
     draft = BackboneSpec(name, "timm", architecture, "timm_chain", (), (), ())
-    model = build_on_meta(draft)
+    model: Any = build_on_meta(draft)
     family = "timm_vit" if type(model) is VisionTransformer else "timm_chain"
     draft = replace(draft, family=family)
     config = model.pretrained_cfg
@@ -47,8 +49,10 @@ def spec_of_timm(architecture: str) -> BackboneSpec:
         stages = _checked_stages(draft, size)
         outside = _outside(model, draft.split(model))
     except (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
-        raise ValueError(f"{name} cannot be cut into stages that run one after another: {_first_line(error)}. "
-                         "Choose another network") from error
+        raise ValueError(
+            f"{name} cannot be cut into stages that run one after another: {_first_line(error)}. "
+            "Choose another network"
+        ) from error
     return replace(
         draft,
         stages=tuple(stages),
@@ -62,23 +66,27 @@ def spec_of_timm(architecture: str) -> BackboneSpec:
 
 def _checked_stages(draft: BackboneSpec, size: int) -> Stages:
     """The stages, once seen to give what the network itself gives before its pooling."""
-    model = build_initialised(draft, seed=0)
+    model: Any = build_initialised(draft, seed=0)
     stages = SPLITTERS[draft.family](model)
     images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         wanted = model.forward_features(images)
         activation = images
         for name, stage in stages.items():
-            if name == "fc_norm":
+            if draft.family == "timm_vit" and name == "fc_norm":
                 wanted = model.forward_head(wanted, pre_logits=True)
-            activation = stage(activation)
+            before = activation.clone()
+            after = stage(activation)
+            if not torch.equal(activation, before):
+                raise ValueError(f"stage {name} changes what it is given")
+            activation = after
     if not isinstance(wanted, Tensor):
         raise ValueError("its features are not one tensor")
     if str(getattr(model, "output_fmt", "")) == "NHWC" and wanted.ndim == 4:
         wanted = wanted.permute(0, 3, 1, 2)
     if activation.shape != wanted.shape:
         raise ValueError(f"its stages give {tuple(activation.shape)}, the network {tuple(wanted.shape)}")
-    if (activation - wanted).abs().max() > _TOLERANCE * wanted.abs().max():
+    if not (activation - wanted).abs().max() <= _TOLERANCE * wanted.abs().max():  # not: NaN is no match
         raise ValueError("its stages do not give what the network gives")
     return stages
 
@@ -88,8 +96,12 @@ def _outside(model: nn.Module, stages: Stages) -> tuple[str, ...]:
     inside = {id(tensor) for stage in stages.values() for tensor in [*stage.parameters(), *stage.buffers()]}
     tensors = [*model.named_parameters(), *model.named_buffers()]
     roots = {name.partition(".")[0]: None for name, tensor in tensors if id(tensor) not in inside}
-    shared = [root for root in roots for name, tensor in tensors
-              if name.partition(".")[0] == root and id(tensor) in inside]
+    shared = [
+        root
+        for root in roots
+        for name, tensor in tensors
+        if name.partition(".")[0] == root and id(tensor) in inside
+    ]
     if shared:
         raise ValueError(f"parts of {shared[0]} are in no stage")
     return tuple(roots)

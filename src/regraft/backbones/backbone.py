@@ -9,17 +9,18 @@ from collections.abc import ItemsView, Iterator, KeysView, Mapping
 from functools import lru_cache
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from regraft.backbones.architectures import build_initialised, build_on_meta
 from regraft.backbones.checkpoints import fit_to_architecture, hash_tensors
-from regraft.backbones.spec import BackboneSpec
+from regraft.backbones.spec import BackboneSpec, unknown_name
+from regraft.backbones.weights import WeightsReceipt
 from regraft.backbones.zoo import get_spec
 
 
 class StageDict(nn.ModuleDict):
-    """Stages by name, in depth order. PyTorch allows no dot in a child's name, so inside `blocks.0` is `blocks_0`."""
+    """Stages by name, in depth order; PyTorch allows no dot in a name, so inside `blocks.0` is `blocks_0`."""
 
     def __init__(self, stages: Mapping[str, nn.Module]) -> None:
         super().__init__()
@@ -52,11 +53,19 @@ class Backbone(nn.Module):
         spec: The row of the zoo.
         stages: The stages kept, by name, in depth order.
         feature_dims: Length of the pooled features of each stage kept, in depth order.
+        receipt: Where the weights came from; None where nobody said.
     """
 
-    def __init__(self, spec: BackboneSpec, stages: Mapping[str, nn.Module], feature_dims: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        spec: BackboneSpec,
+        stages: Mapping[str, nn.Module],
+        feature_dims: Mapping[str, int],
+        receipt: WeightsReceipt | None = None,
+    ) -> None:
         super().__init__()
         self.spec = spec
+        self.receipt = receipt
         self.stages = StageDict(stages)
         self.feature_dims = {name: feature_dims[name] for name in stages}
 
@@ -96,8 +105,8 @@ class Backbone(nn.Module):
             The activation after `stop`.
 
         Raises:
-            ValueError: If there is no such stage up to the cut, `stop` lies before `start`, or the network cannot take
-                images of this size.
+            ValueError: If there is no such stage up to the cut, `stop` lies before `start`, or the network
+                cannot take images of this size.
         """
         names = tuple(self.stages)
         first = 0 if start is None else self._depth(start)
@@ -141,7 +150,7 @@ class Backbone(nn.Module):
             ValueError: If it has another number of axes.
         """
         if activation.ndim == 4:
-            return F.adaptive_avg_pool2d(activation, 1).flatten(1)
+            return functional.adaptive_avg_pool2d(activation, 1).flatten(1)
         if activation.ndim == 3:
             return activation[:, 0] if self.spec.pooling == "class_token" else activation.mean(dim=1)
         if activation.ndim == 2:
@@ -151,18 +160,21 @@ class Backbone(nn.Module):
     def _depth(self, stage: str) -> int:
         names = tuple(self.stages)
         if stage not in names:
-            raise ValueError(f"no stage {stage!r} in {self.spec.name} up to its cut; there are {', '.join(names)}")
+            raise unknown_name(f"stage of {self.spec.name} up to its cut", stage, names)
         return names.index(stage)
 
 
-def build_backbone(name: str, *, weights: Mapping[str, Tensor] | None, cut: str | None) -> Backbone:
+def build_backbone(
+    name: str, *, weights: Mapping[str, Tensor] | None, cut: str | None, receipt: WeightsReceipt | None = None
+) -> Backbone:
     """A backbone on the CPU in evaluation mode.
 
     Args:
         name: A name of the zoo, or `timm:<any name of timm>`.
-        weights: As `load_weights` gives them, on the original network's keys; copied. None for the architecture with
-            its own initialisation (seed 0), whose state dict is to be loaded from elsewhere.
+        weights: As `load_weights` gives them, on the original network's keys; copied. None for
+            zeros, where `load_state_dict` is to follow.
         cut: The last stage kept; None keeps all.
+        receipt: Kept with the backbone.
 
     Raises:
         ValueError: If there is no such backbone or stage.
@@ -170,9 +182,8 @@ def build_backbone(name: str, *, weights: Mapping[str, Tensor] | None, cut: str 
     """
     spec = get_spec(name)
     kept = spec.stages_up_to(cut)
-    model = build_initialised(spec, seed=0) if weights is None else _build_with_weights(spec, weights)
-    stages = spec.split(model)
-    return Backbone(spec, {stage: stages[stage] for stage in kept}, _feature_dims(spec)).eval()
+    stages = spec.split(_build_with_weights(spec, weights))
+    return Backbone(spec, {stage: stages[stage] for stage in kept}, _feature_dims(spec), receipt).eval()
 
 
 def freeze(backbone: nn.Module) -> None:
@@ -182,19 +193,26 @@ def freeze(backbone: nn.Module) -> None:
 
 
 def tensor_digest(module: nn.Module) -> str:
-    """The sha256 of all parameters and buffers with their names, types and shapes, in name order: 64 hex digits.
+    """The sha256 of all parameters and buffers with names, types and shapes, in name order: 64 hex digits.
 
     The same on every device. Equal before and after: nothing moved.
     """
     return hash_tensors([*module.named_parameters(), *module.named_buffers()])
 
 
-def _build_with_weights(spec: BackboneSpec, weights: Mapping[str, Tensor]) -> nn.Module:
+def _build_with_weights(spec: BackboneSpec, weights: Mapping[str, Tensor] | None) -> nn.Module:
     """On the meta device first: initialising what is overwritten anyway takes up to 3 s."""
     model = build_on_meta(spec)
-    state = fit_to_architecture(weights, model, spec.classifier, origin=f"the weights for {spec.name}")
     own = model.state_dict()
-    usable = {key: tensor.clone() for key, tensor in state.items() if key in own and tensor.shape == own[key].shape}
+    if weights is None:
+        usable = {key: torch.zeros_like(tensor, device="cpu") for key, tensor in own.items()}
+    else:
+        state = fit_to_architecture(
+            weights, model, optional=spec.classifier, origin=f"the state for {spec.name}"
+        )
+        # A classifier of another size is not used: it stays on the meta device, and no stage holds it.
+        fitting = [key for key, tensor in state.items() if key in own and tensor.shape == own[key].shape]
+        usable = {key: state[key].clone() for key in fitting}
     if _has_derived_buffers(model):
         model = build_initialised(spec, seed=0)
         model.load_state_dict(usable, strict=False)
@@ -205,7 +223,7 @@ def _build_with_weights(spec: BackboneSpec, weights: Mapping[str, Tensor]) -> nn
 
 def _has_derived_buffers(model: nn.Module) -> bool:
     """Whether it has buffers that are computed when it is built and that no state dict holds."""
-    return len(dict(model.named_buffers())) > sum(1 for name, _ in model.named_buffers() if name in model.state_dict())
+    return not {name for name, _ in model.named_buffers()} <= model.state_dict().keys()
 
 
 @lru_cache(maxsize=64)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import http.client
 import importlib.util
 import logging
-import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlparse
 from urllib.request import Request, build_opener
 
-from regraft.backbones.offers import HubFile
+from regraft.backbones.offers import HubFile, sha256_in_name
 from regraft.backbones.spec import PackagedWeights, WeightsError
 
 TIMEOUT_S = 10.0
@@ -34,8 +33,10 @@ def find_packaged(source: PackagedWeights) -> Path:
     """
     found = importlib.util.find_spec(source.package)
     if found is None or found.origin is None:
-        raise WeightsError(f"the Python package {source.distribution} is not installed; it carries "
-                           f"{source.resource}. Install it, or choose other weights")
+        raise WeightsError(
+            f"the Python package {source.distribution} is not installed; it carries "
+            f"{source.resource}. Install it, or choose other weights"
+        )
     path = Path(found.origin).parent / PurePosixPath(source.resource)
     if not path.is_file():
         raise WeightsError(f"{path} is not there; install {source.distribution} anew")
@@ -61,10 +62,9 @@ def fetch_checkpoint(url: str, *, timeout_s: float = TIMEOUT_S) -> Path:
     _require_answer(url, advice, timeout_s=timeout_s)
     path.parent.mkdir(parents=True, exist_ok=True)
     _logger.info("downloading %s to %s", url, path)
-    prefix = re.search(r"-([0-9a-f]{8,64})\.\w+$", url)
     try:
         with _socket_timeout(timeout_s):
-            torch.hub.download_url_to_file(url, str(path), prefix and prefix.group(1), progress=sys.stderr.isatty())
+            torch.hub.download_url_to_file(url, str(path), sha256_in_name(url), progress=sys.stderr.isatty())
     except RuntimeError as error:
         raise WeightsError(f"{url} was not downloaded whole: {error}. {advice}") from error
     except _NETWORK_ERRORS as error:
@@ -86,8 +86,10 @@ def fetch_from_hub(file: HubFile, *, timeout_s: float = TIMEOUT_S) -> Path:
     if isinstance(cached, str):
         return Path(cached)
     url = huggingface_hub.hf_hub_url(file.repository, file.filename, revision=file.revision)
-    advice = ("Get that file elsewhere and use weights: {kind: file, path: …}, "
-              f"or copy a cache that holds it to {constants.HF_HUB_CACHE} (HF_HOME sets the folder)")
+    advice = (
+        "Get that file elsewhere and use weights: {kind: file, path: …}, "
+        f"or copy a cache that holds it to {constants.HF_HUB_CACHE} (HF_HOME sets the folder)"
+    )
     if constants.HF_HUB_OFFLINE:
         raise WeightsError(f"{url} is not in the cache, and HF_HUB_OFFLINE forbids to download it. {advice}")
     # The hub's client repeats a failing request for 23 s before it says so.

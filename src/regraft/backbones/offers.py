@@ -82,7 +82,7 @@ def _resolve_torchvision(source: TorchvisionWeights) -> WeightsSpec:
     )
     licence = _SWAG_LICENCE if "SWAG" in source.name else _TORCHVISION_LICENCE
     num_classes = len(member.meta["categories"] or ())
-    return WeightsSpec(source.name, source, _hash_in_name(member.url), licence, contract, num_classes)
+    return WeightsSpec(source.name, source, sha256_in_name(member.url), licence, contract, num_classes)
 
 
 def _resolve_timm(spec: BackboneSpec, source: TimmWeights) -> WeightsSpec:
@@ -95,7 +95,7 @@ def _resolve_timm(spec: BackboneSpec, source: TimmWeights) -> WeightsSpec:
         mean=_triple(config.mean),
         std=_triple(config.std),
     )
-    sha256 = None if config.hf_hub_id else _hash_in_name(config.url)
+    sha256 = None if config.hf_hub_id else sha256_in_name(config.url)
     licence = config.license or "not stated by timm"
     return WeightsSpec(source.name, source, sha256, licence, contract, int(config.num_classes))
 
@@ -115,7 +115,7 @@ def _timm_config(spec: BackboneSpec, source: TimmWeights) -> Any:
     return config
 
 
-def _hash_in_name(url: str) -> str | None:
+def sha256_in_name(url: str) -> str | None:
     """The first digits of the sha256, which PyTorch's convention writes into the file's name."""
     match = re.search(r"-([0-9a-f]{8,64})\.\w+$", url)
     return match.group(1) if match else None

@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+_LISTED = 50
+
+
 class WeightsError(ValueError):
     """Weights that cannot be had, do not match their hash, or belong to another architecture."""
 
 
 @dataclass(frozen=True)
 class InputContract:
-    """How images were prepared when the weights were trained; the fit (crop, stretch, pad) is the user's choice.
+    """How images were prepared when the weights were trained; crop, stretch or pad is the user's choice.
 
     Attributes:
         size: Side of the square the network is given, in pixels.
@@ -39,7 +42,7 @@ class InputContract:
 
 @dataclass(frozen=True)
 class PackagedWeights:
-    """Weights that an installed Python package carries; a package says nothing of them, so all facts stand here.
+    """Weights that an installed Python package carries; it says nothing of them, so the facts stand here.
 
     Attributes:
         name: What the configuration calls them.
@@ -103,8 +106,8 @@ class WeightsSpec:
 
     Attributes:
         name: What the configuration calls it, unique within its backbone.
-        sha256: Of the file: all 64 hex digits, or the 8 or more that its name states; None where the publisher
-            states no hash beforehand (the Hugging Face Hub names the hash with the download: that one is checked).
+        sha256: Of the file: all 64 hex digits, or the 8 or more that its name states; None where it is not
+            stated beforehand (the Hugging Face Hub names it with the download: that one is checked).
         licence: Of the weights, as their publisher states it.
         num_classes: Outputs of the classifier that comes with them; 0 if none does.
     """
@@ -127,11 +130,11 @@ class BackboneSpec:
         family: How it is cut, a key of `splitting.SPLITTERS`.
         stages: Names in order of depth, the network's own module names where a stage is one module.
         sources: Weights on offer, the default first.
-        classifier: Modules that no stage holds: the classifier, and auxiliary ones. Their weights are optional.
+        classifier: Modules that no stage holds, auxiliary ones too. Their weights are optional.
         arguments: What the library's builder is given.
         min_size: The smallest image side it takes, in pixels.
         fixed_size: The only image side it takes, where position embeddings fix it.
-        pooling: How an activation becomes a vector: mean over positions, or the class token of `(B, N, D)` tokens.
+        pooling: How an activation becomes a vector: mean over positions, or the class token of `(B, N, D)`.
     """
 
     name: str
@@ -186,11 +189,15 @@ class BackboneSpec:
             ValueError: If a side is under `min_size`, or is not `fixed_size` where that is set.
         """
         if self.fixed_size is not None and (height, width) != (self.fixed_size, self.fixed_size):
-            raise ValueError(f"{self.name} takes images of {self.fixed_size}×{self.fixed_size} px only, "
-                             f"got {height}×{width}: set the size of `normalize`")
+            raise ValueError(
+                f"{self.name} takes images of {self.fixed_size}×{self.fixed_size} px only, "
+                f"got {height}×{width}: resize to that"
+            )
         if min(height, width) < self.min_size:
-            raise ValueError(f"{self.name} takes images of {self.min_size}×{self.min_size} px at least, "
-                             f"got {height}×{width}: set the size of `normalize`")
+            raise ValueError(
+                f"{self.name} takes images of {self.min_size}×{self.min_size} px at least, "
+                f"got {height}×{width}: resize to more"
+            )
 
 
 def unfrozen_stages(spec: BackboneSpec, last: int, *, cut: str | None = None) -> tuple[str, ...]:
@@ -208,7 +215,9 @@ def unfrozen_stages(spec: BackboneSpec, last: int, *, cut: str | None = None) ->
     """
     kept = spec.stages_up_to(cut)
     if not 0 <= last <= len(kept):
-        raise ValueError(f"{spec.name} has {len(kept)} stages to unfreeze, got {last}; they are {', '.join(kept)}")
+        raise ValueError(
+            f"{spec.name} has {len(kept)} stages to unfreeze, got {last}; they are {', '.join(kept)}"
+        )
     return kept[len(kept) - last :]
 
 
@@ -217,4 +226,7 @@ def unknown_name(what: str, got: str, known: Iterable[str], *, hint: str = "") -
     names = list(known)
     near = difflib.get_close_matches(got, names, n=3, cutoff=0.6)
     suggestion = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return ValueError(f"unknown {what} {got!r}; known: {', '.join(names) or 'none'}{hint}.{suggestion}")
+    listed = ", ".join(names) or "none"
+    if len(names) > _LISTED:
+        listed = f"{', '.join(names[:_LISTED])}, … ({len(names)} in all)"
+    return ValueError(f"unknown {what} {got!r}; known: {listed}{hint}.{suggestion}")

@@ -1,19 +1,22 @@
-"""How each family of networks is cut into stages that, run one after another, equal the network up to its classifier.
+"""How each family of networks is cut into stages whose sequence equals the network up to its classifier.
 
-Knows networks only by their library's module names; nothing of weights, of the table of backbones, or of heads.
+Knows networks by their libraries' module names; nothing of weights, of the table of backbones, or of heads.
 
-A stage takes what the stage before it gives, the first one images `(B, 3, H, W)`, and gives a map `(B, C, H, W)`,
-tokens `(B, N, D)` with the class token first, or a vector `(B, D)`. Stages share the original's modules and
-parameters. What has no parameters (activation, pooling) belongs to the stage before it.
+A stage takes what the stage before it gives, the first one images `(B, 3, H, W)`, and gives a map
+`(B, C, H, W)`, tokens `(B, N, D)` with the class token first, or a vector `(B, D)`. Stages share the modules
+of the original. What has no parameters (activation, pooling) belongs to the stage before it.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
+
+from regraft.backbones.stage_modules import ChannelsLast, InceptionInput, PatchMap, TokenPooling, Tokens
 
 Stages = dict[str, nn.Module]
 
@@ -53,23 +56,23 @@ def split_densenet(model: nn.Module) -> Stages:
 
 
 def split_convnext(model: nn.Module) -> Stages:
-    """torchvision's ConvNeXt: members of `features`, then pooling and the norm that stands inside the classifier."""
+    """torchvision's ConvNeXt: members of `features`, then pooling and the norm inside the classifier."""
     norm = [("avgpool", model.get_submodule("avgpool")), ("norm", model.get_submodule("classifier.0"))]
     return split_features(model) | {"classifier.0": _join(norm)}
 
 
 def split_inception(model: nn.Module) -> Stages:
-    """torchvision's Inception v3 without its auxiliary classifier; rescaling of the input comes with the first stage."""
+    """torchvision's Inception v3 without its auxiliary classifier; the first stage rescales its input."""
     names = [name for name, _ in model.named_children() if name.startswith(("Conv2d", "maxpool", "Mixed"))]
     stages = _group([(name, model.get_submodule(name)) for name in names])
     first = next(iter(stages))
     if model.transform_input:
-        stages[first] = _join([("rescale", _InceptionInput()), ("conv", stages[first])])
+        stages[first] = _join([("rescale", InceptionInput()), ("conv", stages[first])])
     return stages
 
 
 def split_vit(model: nn.Module) -> Stages:
-    """torchvision's ViT: patches, encoder layers, the last norm; class token and positions join at the first layer.
+    """torchvision's ViT: patches, encoder layers (the first adds class token and positions), the last norm.
 
     So the patches can be probed: right after the class token joins, it is the same for every image.
     """
@@ -77,23 +80,30 @@ def split_vit(model: nn.Module) -> Stages:
     stages: Stages = {"conv_proj": model.get_submodule("conv_proj")}
     for name, layer in encoder.get_submodule("layers").named_children():
         stages[f"encoder.layers.{name}"] = layer
-    tokens = _Tokens(class_token=model.get_parameter("class_token"),
-                     positions=encoder.get_parameter("pos_embedding"), after=encoder.get_submodule("dropout"))
+    tokens = Tokens(
+        class_token=model.get_parameter("class_token"),
+        positions=encoder.get_parameter("pos_embedding"),
+        after=encoder.get_submodule("dropout"),
+    )
     first = "encoder.layers.encoder_layer_0"
     stages[first] = _join([("tokens", tokens), ("layer", stages[first])])
     return stages | {"encoder.ln": encoder.get_submodule("ln")}
 
 
 def split_swin(model: nn.Module) -> Stages:
-    """torchvision's Swin: members of `features` and the last norm, each wrapped to give maps `(B, C, H, W)`."""
+    """torchvision's Swin: members of `features` and the last norm, all giving maps `(B, C, H, W)`."""
     members = split_features(model) | {"norm": model.get_submodule("norm")}
-    return channels_first(members)
+    return _channels_first(members)
 
 
 def split_timm_efficientnet(model: nn.Module) -> Stages:
     """timm's EfficientNet: the stem, the block groups, the last convolution."""
     blocks = {f"blocks.{name}": block for name, block in model.get_submodule("blocks").named_children()}
-    return {"stem": _sequence(model, "conv_stem", "bn1")} | blocks | {"conv_head": _sequence(model, "conv_head", "bn2")}
+    return (
+        {"stem": _sequence(model, "conv_stem", "bn1")}
+        | blocks
+        | {"conv_head": _sequence(model, "conv_head", "bn2")}
+    )
 
 
 def split_xception(model: nn.Module) -> Stages:
@@ -108,59 +118,55 @@ def split_xception(model: nn.Module) -> Stages:
 
 
 def split_timm_vit(model: nn.Module) -> Stages:
-    """timm's VisionTransformer: patches, blocks, the last norm, and where it has one, the pooling with a norm.
+    """timm's VisionTransformer: patches, blocks, last norm, then pooling unless it is just the class token.
 
     Raises:
         ValueError: If it pools in a way other than class token, mean over patches, or attention.
     """
-    patches = model.get_submodule("patch_embed")
-    stages: Stages = {"patch_embed": _PatchMap(patches)}
-    for name, block in model.get_submodule("blocks").named_children():
-        stages[f"blocks.{name}"] = block
-    tokens = _Tokens(
-        class_token=model.cls_token, positions=model.pos_embed, registers=model.reg_token,
-        patches_only=bool(model.no_embed_class), grid=tuple(patches.grid_size) if model.dynamic_img_size else None,
-        after=nn.Sequential(model.get_submodule("pos_drop"), model.get_submodule("norm_pre")),
+    network: Any = model
+    grid = tuple(network.patch_embed.grid_size)
+    stages: Stages = {"patch_embed": PatchMap(network.patch_embed, grid)}
+    stages |= {f"blocks.{name}": block for name, block in network.blocks.named_children()}
+    tokens = Tokens(
+        class_token=network.cls_token,
+        registers=network.reg_token,
+        positions=network.pos_embed,
+        patches_only=network.no_embed_class,
+        grid=grid if network.dynamic_img_size else None,
+        after=_join([("pos_drop", network.pos_drop), ("norm_pre", network.norm_pre)]),
     )
     stages["blocks.0"] = _join([("tokens", tokens), ("block", stages["blocks.0"])])
-    stages["norm"] = model.get_submodule("norm")
-    if model.global_pool == "token" and isinstance(model.fc_norm, nn.Identity):
+    stages["norm"] = network.norm
+    if network.global_pool == "token" and isinstance(network.fc_norm, nn.Identity):
         return stages
-    if model.global_pool not in ("token", "avg", "map"):
-        raise ValueError(f"its pooling {model.global_pool!r} is not token, avg or map")
-    skipped = 0 if model.pool_include_prefix else int(model.num_prefix_tokens)
-    stages["fc_norm"] = _TokenPooling(str(model.global_pool), skipped, model.attn_pool, model.fc_norm)
+    if network.global_pool not in ("token", "avg", "map"):
+        raise ValueError(f"its pooling {network.global_pool!r} is not token, avg or map")
+    num_skipped = 0 if network.pool_include_prefix else network.num_prefix_tokens
+    stages["fc_norm"] = TokenPooling(network.global_pool, num_skipped, network.attn_pool, network.fc_norm)
     return stages
 
 
 def split_timm_chain(model: nn.Module) -> Stages:
-    """Any timm network whose children run in the order they stand in; whether they do, the caller has to check.
+    """Any timm network whose children run in the order they stand in; that they do, the caller has to check.
 
-    Members of `blocks`, `stages`, `layers` and `features` are stages of their own. Everything from the pooling or the
-    classifier on is left out.
+    Members of `blocks`, `stages`, `layers` and `features` are stages of their own. Everything from the
+    pooling or the classifier on is left out.
     """
-    heads = {name.partition(".")[0] for name in timm_classifiers(model)} | {"global_pool", "head", "head_drop"}
-    children: list[tuple[str, nn.Module]] = []
-    for name, child in model.named_children():
-        if name in heads:
-            break
-        if name in ("blocks", "stages", "layers", "features") and isinstance(child, (nn.Sequential, nn.ModuleList)):
-            children += [(f"{name}.{inner}", member) for inner, member in child.named_children()]
+    network: Any = model
+    classifiers = network.pretrained_cfg.get("classifier") or ()
+    classifiers = (classifiers,) if isinstance(classifiers, str) else classifiers
+    heads = {"global_pool", "head", "head_drop", *(name.partition(".")[0] for name in classifiers)}
+    members: list[tuple[str, nn.Module]] = []
+    for name, child in itertools.takewhile(lambda item: item[0] not in heads, network.named_children()):
+        is_list = isinstance(child, (nn.Sequential, nn.ModuleList))
+        if is_list and name in ("blocks", "stages", "layers", "features"):
+            members += [(f"{name}.{inner}", member) for inner, member in child.named_children()]
         else:
-            children.append((name, child))
-    stages = _group(children, has_own_stage=_has_matrix)
-    return channels_first(stages) if str(getattr(model, "output_fmt", "")) == "NHWC" else stages
-
-
-def timm_classifiers(model: nn.Module) -> tuple[str, ...]:
-    """The modules that timm itself calls the classifier of a network; empty if it has none."""
-    named = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
-    return (named,) if isinstance(named, str) else tuple(named)
-
-
-def channels_first(stages: Stages) -> Stages:
-    """Stages that compute on `(B, H, W, C)`, wrapped so that between them stand maps `(B, C, H, W)`."""
-    return {name: _ChannelsLast(stage, is_first=not index) for index, (name, stage) in enumerate(stages.items())}
+            members.append((name, child))
+    stages = _group(members, has_own_stage=_has_matrix)
+    for stage in stages.values():
+        stage.apply(_compute_out_of_place)
+    return _channels_first(stages) if str(getattr(network, "output_fmt", "")) == "NHWC" else stages
 
 
 SPLITTERS: dict[str, Callable[[nn.Module], Stages]] = {
@@ -179,107 +185,10 @@ SPLITTERS: dict[str, Callable[[nn.Module], Stages]] = {
 }
 
 
-class _InceptionInput(nn.Module):
-    """From ImageNet's mean and std to the 0.5 that Inception was trained with, as `Inception3._transform_input`."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        constants = ((0.229, 0.485), (0.224, 0.456), (0.225, 0.406))
-        channels = [images[:, index] * (std / 0.5) + (mean - 0.5) / 0.5 for index, (std, mean) in enumerate(constants)]
-        return torch.stack(channels, dim=1)
-
-
-class _Tokens(nn.Module):
-    """A map of patches `(B, D, h, w)` to tokens `(B, N, D)`: class token, registers, patches, with positions added.
-
-    Args:
-        patches_only: Positions are of the patches alone, not of class token and registers.
-        grid: Rows and columns of the positions, if they are to be resampled to the patches that come.
-    """
-
-    def __init__(
-        self,
-        *,
-        class_token: nn.Parameter | None,
-        positions: nn.Parameter | None,
-        after: nn.Module,
-        registers: nn.Parameter | None = None,
-        patches_only: bool = False,
-        grid: tuple[int, ...] | None = None,
-    ) -> None:
-        super().__init__()
-        self.class_token, self.registers, self.positions = class_token, registers, positions
-        self.after = after
-        self.patches_only = patches_only
-        self.grid = grid
-
-    def forward(self, patches: Tensor) -> Tensor:
-        tokens = patches.flatten(2).transpose(1, 2)
-        prefix = [token.expand(len(tokens), -1, -1) for token in (self.class_token, self.registers) if token is not None]
-        positions = self._positions(patches, sum(token.shape[1] for token in prefix))
-        if self.patches_only and positions is not None:
-            tokens = tokens + positions
-        tokens = torch.cat([*prefix, tokens], dim=1)
-        if not self.patches_only and positions is not None:
-            tokens = tokens + positions
-        result: Tensor = self.after(tokens)
-        return result
-
-    def _positions(self, patches: Tensor, num_prefix: int) -> Tensor | None:
-        if self.positions is None or self.grid is None:
-            return self.positions
-        from timm.layers import resample_abs_pos_embed
-
-        return resample_abs_pos_embed(
-            self.positions, new_size=list(patches.shape[-2:]), old_size=list(self.grid),
-            num_prefix_tokens=0 if self.patches_only else num_prefix,
-        )
-
-
-class _PatchMap(nn.Module):
-    """timm's patch embedding, giving a map `(B, D, h, w)` whichever of its formats it is set to."""
-
-    def __init__(self, patches: nn.Module) -> None:
-        super().__init__()
-        self.patches = patches
-
-    def forward(self, images: Tensor) -> Tensor:
-        embedded: Tensor = self.patches(images)
-        if embedded.ndim == 4:
-            return embedded.permute(0, 3, 1, 2)
-        height, width = self.patches.grid_size
-        return embedded.transpose(1, 2).unflatten(2, (height, width))
-
-
-class _TokenPooling(nn.Module):
-    """Tokens `(B, N, D)` to the vector `(B, D)` that timm gives to the classifier."""
-
-    def __init__(self, how: str, num_skipped: int, attention: nn.Module | None, norm: nn.Module) -> None:
-        super().__init__()
-        self.how, self.num_skipped = how, num_skipped
-        self.attention, self.norm = attention, norm
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        if self.how == "token":
-            pooled = tokens[:, 0]
-        elif self.attention is not None:
-            pooled = self.attention(tokens[:, self.num_skipped :])
-        else:
-            pooled = tokens[:, self.num_skipped :].mean(dim=1)
-        result: Tensor = self.norm(pooled)
-        return result
-
-
-class _ChannelsLast(nn.Module):
-    """A stage that computes on `(B, H, W, C)`, between maps `(B, C, H, W)`; the permutations are views."""
-
-    def __init__(self, inner: nn.Module, *, is_first: bool) -> None:
-        super().__init__()
-        self.inner = inner
-        self.is_first = is_first
-
-    def forward(self, activation: Tensor) -> Tensor:
-        result: Tensor = self.inner(activation if self.is_first else activation.permute(0, 2, 3, 1))
-        return result.permute(0, 3, 1, 2)
+def _channels_first(stages: Stages) -> Stages:
+    """Stages that compute on `(B, H, W, C)`, wrapped so that between them stand maps `(B, C, H, W)`."""
+    first = next(iter(stages))
+    return {name: ChannelsLast(stage, is_first=name == first) for name, stage in stages.items()}
 
 
 def _sequence(model: nn.Module, *names: str) -> nn.Sequential:
@@ -296,6 +205,12 @@ def _children(model: nn.Module, names: Iterable[str]) -> Stages:
 
 def _chain(container: nn.Module, prefix: str) -> Stages:
     return _group([(f"{prefix}.{name}", member) for name, member in container.named_children()])
+
+
+def _compute_out_of_place(module: Any) -> None:
+    """A stage that begins with an activation in place would change what it is given."""
+    if hasattr(module, "inplace"):
+        module.inplace = False
 
 
 def _has_parameters(module: nn.Module) -> bool:

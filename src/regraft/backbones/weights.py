@@ -29,7 +29,7 @@ class PretrainedWeights(_Options):
 
 
 class FileWeights(_Options):
-    """A file of weights, `.safetensors` or written by `torch.save`; its sha256, or 8 or more first digits, if given."""
+    """A file of weights, `.safetensors` or by `torch.save`, with the 8 or more first digits of its sha256."""
 
     kind: Literal["file"]
     path: Path
@@ -65,7 +65,7 @@ class WeightsReceipt:
 def input_contract(spec: BackboneSpec, options: WeightsOptions) -> InputContract:
     """How images are to be prepared for these weights.
 
-    A file says nothing of it, and random weights do not care: they get that of the backbone's default weights.
+    A file says nothing of it, and random weights do not care: they get that of the default weights.
 
     Raises:
         ValueError: If there are no such weights, or no weights to take it from.
@@ -84,8 +84,8 @@ def load_weights(spec: BackboneSpec, options: WeightsOptions) -> tuple[dict[str,
         The state dict on the original network's keys, on the CPU, and the receipt.
 
     Raises:
-        WeightsError: If the file is not there, cannot be downloaded, does not match its hash, or belongs to another
-            architecture.
+        WeightsError: If the file is not there, cannot be downloaded, does not match its hash, or belongs to
+            another architecture.
         ValueError: If there are no such weights on offer.
     """
     if isinstance(options, RandomWeights):
@@ -105,24 +105,22 @@ def _load_random(spec: BackboneSpec, options: RandomWeights) -> tuple[dict[str, 
 
 
 def _load_file(spec: BackboneSpec, options: FileWeights) -> tuple[dict[str, Tensor], WeightsReceipt]:
-    from regraft.backbones.architectures import build_on_meta
-    from regraft.backbones.checkpoints import fit_to_architecture, hash_file, read_checkpoint
+    from regraft.backbones.checkpoints import hash_file
 
     path = options.path
     if not path.is_file():
         raise WeightsError(f"no file of weights at {path}")
     sha256 = hash_file(path)
     if options.sha256 is not None and not sha256.startswith(options.sha256):
-        raise WeightsError(f"{path} has sha256 {sha256}, not {options.sha256}: it is not the file that was meant")
-    state = fit_to_architecture(
-        read_checkpoint(path), build_on_meta(spec), spec.classifier, origin=f"{path} for {spec.name}"
-    )
+        raise WeightsError(f"{path} has sha256 {sha256}, not {options.sha256}: another file was meant")
+    state = _read(path, spec)
     return state, WeightsReceipt(path.name, f"file {path.as_posix()}", sha256, "not stated")
 
 
-def _load_pretrained(spec: BackboneSpec, options: PretrainedWeights) -> tuple[dict[str, Tensor], WeightsReceipt]:
-    from regraft.backbones.architectures import build_on_meta
-    from regraft.backbones.checkpoints import fit_to_architecture, hash_file, read_checkpoint
+def _load_pretrained(
+    spec: BackboneSpec, options: PretrainedWeights
+) -> tuple[dict[str, Tensor], WeightsReceipt]:
+    from regraft.backbones.checkpoints import hash_file
     from regraft.backbones.offers import find_weights
 
     weights = find_weights(spec, options.name)
@@ -138,10 +136,15 @@ def _load_pretrained(spec: BackboneSpec, options: PretrainedWeights) -> tuple[di
             "it is damaged or was changed. Delete it, or, if it is meant, use "
             f"weights: {{kind: file, path: {path}, sha256: {sha256[:8]}}}"
         )
-    state = fit_to_architecture(
-        read_checkpoint(path), build_on_meta(spec), spec.classifier, origin=f"{path} for {spec.name}"
-    )
-    return state, WeightsReceipt(weights.name, source, sha256, weights.licence)
+    return _read(path, spec), WeightsReceipt(weights.name, source, sha256, weights.licence)
+
+
+def _read(path: Path, spec: BackboneSpec) -> dict[str, Tensor]:
+    from regraft.backbones.architectures import build_on_meta
+    from regraft.backbones.checkpoints import fit_to_architecture, read_checkpoint
+
+    state, model = read_checkpoint(path), build_on_meta(spec)
+    return fit_to_architecture(state, model, optional=spec.classifier, origin=f"{path} for {spec.name}")
 
 
 def _locate(spec: BackboneSpec, weights: WeightsSpec) -> tuple[Path, str]:
