@@ -1,6 +1,5 @@
 import json
 import logging
-import os
 import signal
 import socket
 import subprocess
@@ -16,7 +15,7 @@ import pytest
 import tracking_sample
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
-from tracking_sample import Stage, run
+from tracking_sample import Stage, free_port, run
 
 from regraft.adapters import tracking
 from regraft.adapters.tracking_server import TrackingError, TrackingServer, read_options, resolve_server
@@ -84,7 +83,9 @@ def test_the_row_is_named_after_backbone_and_lineage_and_tagged(root: Path) -> N
     assert tags["backbone"] == "tiny_net"
     assert tags["weights"] == "ImageNet"
     assert tags["git_tree"] == "no git"
-    assert {name for name in tags if name.startswith("regraft.done.")} == {f"regraft.done.{one}" for one in NODES}
+    assert {name for name in tags if name.startswith("regraft.done.")} == {
+        f"regraft.done.{one}" for one in NODES
+    }
 
 
 def test_data_hash_depends_on_the_images_not_on_their_order(root: Path) -> None:
@@ -210,7 +211,10 @@ def test_nodes_that_are_up_to_date_open_no_run(root: Path) -> None:
 def test_a_run_in_which_nothing_runs_imports_no_mlflow(root: Path) -> None:
     (root / "mlflow.db").unlink()
     done = subprocess.run(
-        [sys.executable, tracking_sample.__file__, str(root), "--skip"], capture_output=True, text=True, check=True
+        [sys.executable, tracking_sample.__file__, str(root), "--skip"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == "[]"
     assert not (root / "mlflow.db").exists()
@@ -268,7 +272,9 @@ def test_a_run_interrupted_in_a_notebook_is_killed_when_the_next_begins(root: Pa
 
 
 def test_a_failure_to_record_costs_no_result_and_stops_before_the_next_node(root: Path) -> None:
-    entry = tracking_sample.CATALOG["history"] | {"metadata": {"mlflow": {"kind": "tags", "tags": {"loss": "0.loss"}}}}
+    entry = tracking_sample.CATALOG["history"] | {
+        "metadata": {"mlflow": {"kind": "tags", "tags": {"loss": "0.loss"}}}
+    }
     with pytest.raises(TrackingError, match=r"history: metadata.mlflow.tags: no '0.loss'"):
         run(root, catalog={"history": entry})
     assert json.loads((root / "data" / "history.json").read_text())[2]["epoch"] == 2
@@ -311,8 +317,7 @@ def test_a_dvc_experiment_names_its_row_and_shares_none(root: Path, monkeypatch:
     monkeypatch.setenv("DVC_EXP_NAME", "pious-yaps")
     run(root, "evaluate")
     run(root, skip=["prepare", "train", "evaluate"])
-    assert [row.info.run_name for row in rows_of(root)][0] == "pious-yaps"
-    assert len(rows_of(root)) == 2
+    assert [row.info.run_name.split("-")[0] for row in rows_of(root)] == ["pious", "tiny_net"]
 
 
 def test_files_of_a_moved_checkout_are_found_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,7 +364,10 @@ def test_a_temporary_experiment_of_dvc_records_where_it_was_started(
     ("changes", "message"),
     [
         ({"uri": "file:./mlruns"}, r"got 'file:./mlruns'; allowed: sqlite:///"),
-        ({"experiement": "x"}, r"tracking.experiement: Extra inputs are not permitted.*Known keys: uri, experiment"),
+        (
+            {"experiement": "x"},
+            r"tracking.experiement: Extra inputs are not permitted.*Known keys: uri, experiment",
+        ),
         ({"send_interval_s": 0, "experiment": ""}, r"tracking.experiment: .*tracking.send_interval_s: "),
         ({"tags": {"backbone": "train.bakcbone"}}, r"parameters that are not there: train.bakcbone"),
     ],
@@ -373,9 +381,12 @@ def test_a_mistake_in_the_configuration_is_named(root: Path, changes: dict[str, 
 def test_a_mistake_in_the_metadata_is_named_before_anything_runs(root: Path) -> None:
     wrong = {
         "history": tracking_sample.CATALOG["history"] | {"metadata": {"mlflow": "histroy"}},
-        "report": tracking_sample.CATALOG["report"] | {"metadata": {"mlflow": {"kind": "artifact", "dir": "x"}}},
+        "report": tracking_sample.CATALOG["report"]
+        | {"metadata": {"mlflow": {"kind": "artifact", "dir": "x"}}},
     }
-    with pytest.raises(TrackingError, match=r"(?s)history: .*'histroy'.*report: .*Keys: kind, prefix, folder, tags"):
+    with pytest.raises(
+        TrackingError, match=r"(?s)history: .*'histroy'.*report: .*Keys: kind, prefix, folder, tags"
+    ):
         run(root, catalog=wrong)
     assert not (root / "data").exists()
 
@@ -406,45 +417,6 @@ def test_a_server_that_does_not_answer_is_told_in_seconds_before_anything_runs(r
     assert not (root / "data").exists()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
-
-
-@pytest.fixture
-def real_server(tmp_path: Path, empty_database: Path) -> Iterator[str]:
-    folder = tmp_path / "server"
-    folder.mkdir()
-    (folder / "mlflow.db").write_bytes(empty_database.read_bytes())
-    port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            server = resolve_server(
-                read_options(tracking_sample.TRACKING | {"uri": f"http://127.0.0.1:{port}"}), project_path=folder
-            )
-            wait_for(server, process)
-            yield server.uri
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(20)
-
-
-def wait_for(server: TrackingServer, process: "subprocess.Popen[bytes]") -> None:
-    for _ in range(240):
-        assert process.poll() is None
-        try:
-            return server.check()
-        except TrackingError:
-            time.sleep(0.25)
-    raise TimeoutError(server.uri)
-
-
 @pytest.mark.slow
 def test_a_real_server_gets_the_same_and_its_files(root: Path, real_server: str) -> None:
     for name in NODES:
@@ -463,5 +435,3 @@ def test_a_real_server_gets_the_same_and_its_files(root: Path, real_server: str)
     summary = tracking.summary()
     assert summary is not None
     assert summary.tracking_uri == real_server
-
-

@@ -4,6 +4,7 @@ Also a script: `python tracking_sample.py ROOT` runs it in a process of its own.
 """
 
 import json
+import socket
 import sys
 import time
 from collections.abc import Callable, Collection
@@ -21,6 +22,7 @@ from kedro.runner.task import Task
 
 from regraft.adapters.tracking import TrackingHook
 from regraft.messages import report_metrics
+from regraft.registry.request import RegistrationRequest
 
 TRACKING: dict[str, Any] = {
     "uri": None,
@@ -44,7 +46,9 @@ CATALOG: dict[str, Any] = {
     "history": {
         "type": _JSON,
         "filepath": "data/history.json",
-        "metadata": {"mlflow": [{"kind": "history", "prefix": "train"}, {"kind": "artifact", "folder": "histories"}]},
+        "metadata": {
+            "mlflow": [{"kind": "history", "prefix": "train"}, {"kind": "artifact", "folder": "histories"}]
+        },
     },
     "metrics": {
         "type": _JSON,
@@ -52,6 +56,9 @@ CATALOG: dict[str, Any] = {
         "metadata": {"mlflow": {"kind": "metrics", "tags": {"weights": "weights.name"}}},
     },
 }
+
+_REGISTRY = {"type": "regraft.adapters.model_registry.RegisteredModelDataset"}
+CATALOG |= {"registered_model": _REGISTRY, "champion_predictions": _REGISTRY}
 
 
 class Stage:
@@ -91,6 +98,23 @@ WHOLE = Pipeline(
 )
 
 
+class Decision:
+    """What the node `register` is to register, and what it saw as the champion's predictions."""
+
+    request: RegistrationRequest
+    champion: pd.DataFrame | None
+
+
+def register(history: list[dict[str, float]], champion: pd.DataFrame | None) -> RegistrationRequest:
+    Decision.champion = champion
+    return Decision.request
+
+
+REGISTERING = WHOLE + Pipeline(
+    [node(register, ["history", "champion_predictions"], "registered_model", name="register")]
+)
+
+
 class SkippingRunner(SequentialRunner):
     """Leaves out nodes whose result is there, as the project's own runner does."""
 
@@ -98,10 +122,14 @@ class SkippingRunner(SequentialRunner):
         super().__init__()
         self._skip = skip
 
-    def _run(self, pipeline: Pipeline, catalog: Any, hook_manager: Any = None, run_id: str | None = None) -> None:
+    def _run(
+        self, pipeline: Pipeline, catalog: Any, hook_manager: Any = None, run_id: str | None = None
+    ) -> None:
         for one in pipeline.nodes:
             if one.name not in self._skip:
-                Task(node=one, catalog=catalog, is_async=False, hook_manager=hook_manager, run_id=run_id).execute()
+                Task(
+                    node=one, catalog=catalog, is_async=False, hook_manager=hook_manager, run_id=run_id
+                ).execute()
 
 
 def write_project(root: Path) -> None:
@@ -136,7 +164,10 @@ def run(
     manager = _create_hook_manager()
     manager.register(TrackingHook())
     loader = OmegaConfigLoader(
-        str(root / "conf"), base_env="base", default_run_env="base", config_patterns={"tracking": ["tracking*"]}
+        str(root / "conf"),
+        base_env="base",
+        default_run_env="base",
+        config_patterns={"tracking": ["tracking*"]},
     )
     loader["tracking"] = {"tracking": TRACKING | (tracking or {})}
     loader["parameters"] = PARAMETERS | {"train": PARAMETERS["train"] | parameters}
@@ -157,6 +188,12 @@ def run(
         manager.hook.on_pipeline_error(error=error, run_params=run_params, pipeline=part, catalog=data)
         raise
     manager.hook.after_pipeline_run(run_params=run_params, run_result=result, pipeline=part, catalog=data)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
 
 
 if __name__ == "__main__":

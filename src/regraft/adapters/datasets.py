@@ -6,10 +6,10 @@ Knows how an artefact is stored; not which step makes it or what it means.
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
-from kedro.io import AbstractDataset
+from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.matplotlib import MatplotlibDataset
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
@@ -41,7 +41,17 @@ class WholeJSON(_WrittenWhole, JSONDataset):
 
 
 class WholeCSV(_WrittenWhole, CSVDataset):
-    """A table as CSV."""
+    """A table as CSV.
+
+    Args:
+        text_columns: Columns read as text whatever is in them (a label `007` or `NA` stays what it is); an empty
+            field is a missing value.
+        settings: Of kedro-datasets' CSVDataset.
+    """
+
+    def __init__(self, *, text_columns: tuple[str, ...] = (), **settings: Any) -> None:
+        load_args = {"dtype": dict.fromkeys(text_columns, "str"), "keep_default_na": False, "na_values": [""]}
+        super().__init__(**{"load_args": load_args, **settings})
 
 
 class WholeParquet(_WrittenWhole, ParquetDataset):
@@ -98,7 +108,9 @@ class ArrayFile(_LocalDataset):
         task: What the person at the terminal reads while it is computed.
     """
 
-    def __init__(self, *, filepath: str, task: str = "computing", metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, *, filepath: str, task: str = "computing", metadata: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(filepath=filepath, metadata=metadata)
         self._task = task
 
@@ -129,15 +141,25 @@ class ModelFile(_LocalDataset):
             _model_format(self._part)[1](data, aside)
 
 
-class ArrayFolder:
-    """Arrays kept between runs by key: the store of border activations.
+class ArrayFolder(AbstractDataset[Any, Any]):
+    """Arrays kept between runs by key: a cache, loaded as itself. It is no part of any result.
 
     Args:
         folder: Everything in it can be deleted at any time, at the price of computing it again.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, *, folder: str, metadata: dict[str, Any] | None = None) -> None:
+        self._folder = Path(folder)
+        self.metadata = metadata
+
+    def load(self) -> "ArrayFolder":
+        return self
+
+    def save(self, data: Any) -> NoReturn:
+        raise DatasetError("a cache is filled by get_or_compute, not by a node's output")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"folder": self._folder.as_posix()}
 
     def get_or_compute(self, key: str, blocks: ArrayBlocks) -> NDArray[Any]:
         """See `training.border.ArrayStore`."""
@@ -146,11 +168,6 @@ class ArrayFolder:
             with written_whole(path) as aside:
                 write_blocks(aside, blocks, task="running the frozen stages")
         return np.load(path, mmap_mode="r")
-
-
-def activation_store() -> ArrayFolder:
-    """Where border activations are kept between runs: beside the project's data, never part of it."""
-    return ArrayFolder(Path(".regraft/activations"))
 
 
 def write_blocks(path: Path, blocks: ArrayBlocks, *, task: str) -> None:

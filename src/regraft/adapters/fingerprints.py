@@ -6,9 +6,8 @@ Knows Kedro's nodes and catalog; runs nothing.
 import ast
 import hashlib
 import json
-from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline.node import Node
 from pydantic import BaseModel
 
+import regraft
 from regraft.adapters.files import ContentHashes
 
 _PACKAGE = "regraft"
@@ -40,7 +40,9 @@ def fingerprint(node: Node, catalog: CatalogProtocol, hashes: ContentHashes) -> 
     Inputs that are not files (the registry) take no part.
     """
     parameters = {name: catalog.load(name) for name in node.inputs if _is_parameter(name)}
-    external = {path.as_posix(): hashes.of(path) for value in parameters.values() for path in external_paths(value)}
+    external = {
+        path.as_posix(): hashes.of(path) for value in parameters.values() for path in external_paths(value)
+    }
     return {
         "code": {module: _text_hash(path) for module, path in sorted(code_files(node).items())},
         "parameters": {name: plain(value) for name, value in sorted(parameters.items())},
@@ -61,15 +63,18 @@ def output_hashes(node: Node, catalog: CatalogProtocol, hashes: ContentHashes) -
 
 
 def code_files(node: Node) -> dict[str, Path]:
-    """The node's module and all modules of the package that its function needs, lazily imported ones too."""
+    """The node's module and all modules of the package that its function needs, lazily imported ones too.
+
+    Found in the text of the files: nothing is imported.
+    """
     module = node.func.__module__
-    found = {module: _module_path(module)}
-    todo = list(_imported(found[module], module, function=node.func.__name__))
+    found = {module: _existing_path(module)}
+    todo = list(_imported(module, function=node.func.__name__))
     while todo:
         name = todo.pop()
         if name not in found:
-            found[name] = _module_path(name)
-            todo += _imported(found[name], name)
+            found[name] = _existing_path(name)
+            todo += _imported(name)
     return found
 
 
@@ -94,39 +99,34 @@ def _is_parameter(name: str) -> bool:
     return name == "parameters" or name.startswith("params:")
 
 
-def _imported(path: Path, module: str, function: str | None = None) -> Iterator[str]:
-    tree = ast.parse(path.read_text())
-    for statement in tree.body:
+@cache
+def _imported(module: str, function: str | None = None) -> tuple[str, ...]:
+    names: list[str] = [parent] if (parent := module.rpartition(".")[0]) else []
+    for statement in ast.parse(_existing_path(module).read_text()).body:
         # Functions of a nodes module import lazily, so the imports of its other functions are not this node's.
         if function is not None and isinstance(statement, ast.FunctionDef) and statement.name != function:
             continue
         for part in ast.walk(statement):
-            if isinstance(part, ast.ImportFrom) and part.module and part.module.split(".")[0] == _PACKAGE:
-                for alias in part.names:
-                    yield from _existing(f"{part.module}.{alias.name}", part.module)
+            if isinstance(part, ast.ImportFrom) and part.module:
+                names += [f"{part.module}.{alias.name}" for alias in part.names] + [part.module]
             elif isinstance(part, ast.Import):
-                for alias in part.names:
-                    if alias.name.split(".")[0] == _PACKAGE:
-                        yield alias.name
-    parent = module.rpartition(".")[0]
-    if parent and parent != _PACKAGE:
-        yield parent
+                names += [alias.name for alias in part.names]
+    return tuple(
+        dict.fromkeys(name for name in names if name.split(".")[0] == _PACKAGE and _module_path(name))
+    )
 
 
-def _existing(*names: str) -> Iterator[str]:
-    for name in names:
-        try:
-            if find_spec(name) is not None:
-                yield name
-                return
-        except ModuleNotFoundError:
-            continue
+def _module_path(module: str) -> Path | None:
+    path = Path(regraft.__file__).parent.joinpath(*module.split(".")[1:])
+    candidates = (path.with_suffix(".py"), path / "__init__.py")
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
-def _module_path(module: str) -> Path:
-    spec = find_spec(module)
-    assert spec is not None and spec.origin is not None, module
-    return Path(spec.origin)
+def _existing_path(module: str) -> Path:
+    path = _module_path(module)
+    if path is None:
+        raise ValueError(f"there is no file for the module {module!r} in the package {_PACKAGE}")
+    return path
 
 
 def _text_hash(path: Path) -> str:

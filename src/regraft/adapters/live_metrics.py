@@ -145,8 +145,8 @@ def history_rows(data: Any, *, prefix: str | None = None) -> list[tuple[int, dic
     """Steps and their metrics of a history.
 
     Args:
-        data: A data frame, a list of mappings, or a mapping with such a list as `rows`: a row a step. Column `step`, else `epoch`, else the row's
-            position is the step; other columns of numbers are metrics.
+        data: A data frame, a list of mappings, or a mapping with such a list as `rows`: a row a step. Column
+            `step`, else `epoch`, else the row's position is the step; other columns of numbers are metrics.
         prefix: Put before every name, with a slash.
 
     Returns:

@@ -5,6 +5,7 @@ Knows MLflow's client and the open run; decides nothing: which aliases a version
 
 import base64
 import hashlib
+import json
 import logging
 import tempfile
 from importlib.metadata import version as installed_version
@@ -17,6 +18,7 @@ from kedro.io import AbstractDataset
 import regraft
 from regraft.adapters import tracking
 from regraft.adapters.live_metrics import flatten_metrics
+from regraft.adapters.tracking_server import environment
 from regraft.registry.request import RegistrationRequest
 
 if TYPE_CHECKING:
@@ -69,8 +71,11 @@ class RegisteredModelDataset(AbstractDataset[RegistrationRequest, pd.DataFrame |
         server = tracking.current_server()
         what = f"give the predictions recorded with {champion.name} version {champion.version}"
         with explain_failures(server, what), tempfile.TemporaryDirectory() as folder:
-            source = f"models:/{champion.model_id}/artifacts/{_PREDICTIONS}"
-            return pd.read_parquet(download_artifacts(source, dst_path=folder, tracking_uri=server.uri))
+            source = server.connect().get_model_version_download_uri(champion.name, champion.version)
+            path = download_artifacts(
+                f"{source}/artifacts/{_PREDICTIONS}", dst_path=folder, tracking_uri=server.uri
+            )
+            return pd.read_parquet(path)
 
     def save(self, data: RegistrationRequest) -> None:
         """Register a model in the open run.
@@ -85,7 +90,9 @@ class RegisteredModelDataset(AbstractDataset[RegistrationRequest, pd.DataFrame |
         digest = hashlib.sha256(data.classifier_bytes).hexdigest()
         with explain_failures(run.server, f"register {name}"):
             existing = _find_version(run, name, digest)
-            version = existing or _add_version(run, name, digest, data)
+            # MLflow's registry in SQL looks the model up in the default store, not in the client's.
+            with environment(MLFLOW_TRACKING_URI=run.server.uri):
+                version = existing or _add_version(run, name, digest, data)
             aliases = tuple(data.registration["aliases"])
             for alias in aliases:
                 run.client.set_registered_model_alias(name, alias, version.version)
@@ -134,6 +141,7 @@ def _add_version(run: "TrackedRun", name: str, digest: str, request: Registratio
     """Log the model into the run and make a version of it."""
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
     from mlflow.exceptions import MlflowException
+    from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
     facts = {key: text for key, text in run.tags.items() if not key.startswith(("mlflow.", "regraft."))}
     facts |= {
@@ -155,7 +163,7 @@ def _add_version(run: "TrackedRun", name: str, digest: str, request: Registratio
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    return run.client.create_model_version(
+    version = run.client.create_model_version(
         name,
         source=f"models:/{model.model_id}",
         run_id=run.run_id,
@@ -163,6 +171,9 @@ def _add_version(run: "TrackedRun", name: str, digest: str, request: Registratio
         tags=facts,
         description=request.model_card,
     )
+    link = json.dumps([{"name": name, "version": version.version}])
+    run.client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: link})
+    return version
 
 
 def _write_model(folder: Path, run: "TrackedRun", model_id: str, request: RegistrationRequest) -> None:
@@ -173,6 +184,9 @@ def _write_model(folder: Path, run: "TrackedRun", model_id: str, request: Regist
     (folder / _CLASSIFIER).write_bytes(request.classifier_bytes)
     (folder / _CARD).write_text(request.model_card, encoding="utf-8")
     request.predictions.to_parquet(folder / _PREDICTIONS, index=False)
+    example = [{"image": base64.b64encode(request.input_example).decode()}]
+    # It warns where pip is not installed, as in environments made by uv; nothing here needs it.
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     pyfunc.save_model(
         folder / "model",
         python_model=str(Path(__file__).with_name("served_model.py")),
@@ -183,9 +197,10 @@ def _write_model(folder: Path, run: "TrackedRun", model_id: str, request: Regist
         },
         code_paths=[str(Path(regraft.__file__).parent)],
         pip_requirements=[f"{name}=={_public_version(name)}" for name in _REQUIREMENTS],
-        input_example=[{"image": base64.b64encode(request.input_example).decode()}],
+        input_example=example,
         mlflow_model=Model(run_id=run.run_id, model_id=model_id, model_uuid=model_id),
     )
+    pyfunc.load_model(str(folder / "model")).predict(example)  # what cannot be served is not registered
 
 
 def _public_version(name: str) -> str:

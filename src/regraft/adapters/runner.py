@@ -49,21 +49,15 @@ class StepRunner(SequentialRunner):
         run_id: str | None = None,
     ) -> None:
         hashes = ContentHashes(STATE_FOLDER / "hashes.json")
-        done: list[Node] = []
-        try:
-            for node in pipeline.nodes:
-                present = fingerprint(node, catalog, hashes)
-                if not self._is_fresh and _is_up_to_date(node, present, output_hashes(node, catalog, hashes)):
-                    _steps.info("%s is up to date", node.name, extra={"node": node, "is_skipped": True})
-                else:
-                    _record_path(node).unlink(missing_ok=True)
-                    Task(node=node, catalog=catalog, hook_manager=hook_manager, run_id=run_id).execute()
-                    _record(node, present, output_hashes(node, catalog, hashes))
-                done.append(node)
-                hashes.save()
-        except Exception:
-            self._suggest_resume_scenario(pipeline, done, catalog)
-            raise
+        for node in pipeline.nodes:
+            present = fingerprint(node, catalog, hashes)
+            if not self._is_fresh and _is_up_to_date(node, present, output_hashes(node, catalog, hashes)):
+                _steps.info("%s is up to date", node.name, extra={"node": node, "is_skipped": True})
+            else:
+                _record_path(node).unlink(missing_ok=True)
+                Task(node, catalog, is_async=False, hook_manager=hook_manager, run_id=run_id).execute()
+                _record(node, present, output_hashes(node, catalog, hashes))
+            hashes.save()
 
 
 def _is_up_to_date(node: Node, present: dict[str, Any], outputs: dict[str, str | None]) -> bool:

@@ -167,16 +167,15 @@ def resolve_server(options: TrackingOptions, *, project_path: Path) -> TrackingS
 
 
 @contextmanager
-def impatient() -> Iterator[None]:
-    """Have MLflow give up on a silent server within seconds, not minutes."""
-    hurried = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
-    before = {name: os.environ.get(name) for name in hurried}
-    os.environ.update(hurried)
+def environment(**variables: str) -> Iterator[None]:
+    """Set environment variables for a while: some of MLflow's settings have no other way in."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
         for name, value in before.items():
-            os.environ.pop(name)
+            os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
 

@@ -4,7 +4,7 @@ No pickle, so loading a file never runs code. Knows nothing of catalogs or regis
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from pydantic import TypeAdapter
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from regraft.backbones.backbone import Backbone, empty_backbone
+from regraft.backbones.backbone import Backbone, build_backbone, freeze
+from regraft.backbones.weights import WeightsReceipt
 from regraft.classifier.classifier import Classifier
 from regraft.classifier.views import ViewSet
 from regraft.heads.layers import HeadLayers, LinearLayers, MlpLayers
@@ -122,7 +123,8 @@ def assemble(backbone: Backbone, head: Head, preprocessing: Preprocessing, *, vi
 
 
 def _describe_backbone(backbone: Backbone) -> dict[str, Any]:
-    return {"backbone": {"name": backbone.spec.name, "cut": backbone.cut, "weights": dict(backbone.weights_receipt)}}
+    receipt = None if backbone.receipt is None else asdict(backbone.receipt)
+    return {"backbone": {"name": backbone.spec.name, "cut": backbone.cut, "weights": receipt}}
 
 
 def _describe_head(
@@ -136,9 +138,11 @@ def _describe_head(
 
 def _restore_backbone(tensors: dict[str, Tensor], description: dict[str, Any]) -> Backbone:
     facts = description["backbone"]
-    backbone = empty_backbone(facts["name"], cut=facts["cut"], weights_receipt=facts["weights"])
+    receipt = None if facts["weights"] is None else WeightsReceipt(**facts["weights"])
+    backbone = build_backbone(facts["name"], weights=None, cut=facts["cut"], receipt=receipt)
     backbone.load_state_dict(_without_prefix("backbone", tensors))
-    return backbone.eval()
+    freeze(backbone)
+    return backbone
 
 
 def _restore_head(tensors: dict[str, Tensor], description: dict[str, Any]) -> Head:
@@ -151,11 +155,15 @@ def _restore_head(tensors: dict[str, Tensor], description: dict[str, Any]) -> He
 
 
 def _prefixed(prefix: str, module: nn.Module) -> dict[str, Tensor]:
-    return {f"{prefix}.{name}": tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    return {
+        f"{prefix}.{name}": tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()
+    }
 
 
 def _without_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name[len(prefix) + 1 :]: value for name, value in tensors.items() if name.startswith(f"{prefix}.")}
+    return {
+        name[len(prefix) + 1 :]: value for name, value in tensors.items() if name.startswith(f"{prefix}.")
+    }
 
 
 def _pack(kind: str, tensors: dict[str, Tensor], description: dict[str, Any]) -> bytes:
@@ -176,5 +184,7 @@ def _unpack(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if description.get("kind") != kind:
         raise ValueError(f"{path} holds {description.get('kind', 'no regraft model')!r}, not a {kind}")
     if description["format"] > _FORMAT:
-        raise ValueError(f"{path} has format {description['format']}; this version reads up to {_FORMAT}: upgrade regraft")
+        raise ValueError(
+            f"{path} has format {description['format']}; this version reads up to {_FORMAT}: upgrade regraft"
+        )
     return tensors, description

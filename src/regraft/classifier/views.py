@@ -35,7 +35,9 @@ def apply_view(images: Tensor, view: int) -> Tensor:
         raise ValueError(f"view {view} is outside [0, 8)")
     if view >= 4:
         if images.shape[-1] != images.shape[-2]:
-            raise ValueError(f"images of {tuple(images.shape[-2:])} pixels are not square and cannot be turned")
+            raise ValueError(
+                f"images of {tuple(images.shape[-2:])} pixels are not square and cannot be turned"
+            )
         images = images.transpose(-1, -2)
     axes = [axis for bit, axis in ((1, -1), (2, -2)) if view & bit]
     return torch.flip(images, axes) if axes else images

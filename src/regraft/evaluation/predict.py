@@ -45,7 +45,9 @@ def predict_images(
         classifier = classifier.to(compute.device)
         parts = []
         batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-        for part in map_streams(lambda batch: classifier.predict_pixels(pixels[batch]), batches, compute=compute):
+        for part in map_streams(
+            lambda batch: classifier.predict_pixels(pixels[batch]), batches, compute=compute
+        ):
             parts.append(part)
             done += len(part)
             report_progress("predicting", done, total)

@@ -99,7 +99,9 @@ def target_for(column: str, label_names: tuple[str, ...]) -> BinaryTarget | Mult
         ValueError: If there are fewer than two labels.
     """
     if len(label_names) < 2:
-        raise ValueError(f"column {column!r} has {len(label_names)} label(s) {list(label_names)}; a classifier needs two")
+        raise ValueError(
+            f"column {column!r} has {len(label_names)} label(s) {list(label_names)}; a classifier needs two"
+        )
     if len(label_names) == 2:
         return BinaryTarget(column=column, label_names=(label_names[0], label_names[1]))
     return MulticlassTarget(column=column, label_names=label_names)

@@ -39,6 +39,10 @@ class _Source(BaseModel):
         """Files that an installed package brings for this source."""
         return {}
 
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that whoever uses a model trained on these images must know."""
+        return ()
+
 
 class FolderSource(_Source):
     """A folder of class folders: `cats/1.jpg`, `dogs/young/2.jpg`. Nested files belong to it."""
@@ -125,6 +129,14 @@ class ElpvSource(_Source):
     def label_order(self) -> tuple[str, ...]:
         """The defect is class 1, the one to detect."""
         return ("functional", "defective")
+
+    def notes(self) -> tuple[str, ...]:
+        """Licence, what counts as defective, and what was inferred."""
+        return (
+            "elpv-dataset (Deitsch et al. 2019), licence CC BY-NC-SA 4.0: not for commercial use.",
+            f"A cell counts as defective from a defect probability of {self.defect_threshold:g}.",
+            "The group of a cell is its solar module, inferred from the order of the listing.",
+        )
 
     def demo_files(self) -> dict[str, Path]:
         """What the package elpv-dataset holds."""

@@ -1,11 +1,12 @@
 """What the step `build_backbone` may be told: which network, which weights, and where it is cut."""
 
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from regraft.backbones.spec import BackboneSpec
-from regraft.backbones.weights import PretrainedWeightsOptions, WeightsOptions
+from regraft.backbones.spec import BackboneSpec, unknown_name
+from regraft.backbones.weights import FileWeights, PretrainedWeights, WeightsOptions
 from regraft.backbones.zoo import get_spec
 from regraft.options.schema import Options
 
@@ -34,10 +35,15 @@ class BuildBackboneOptions(Options):
         """Stages up to the cut, in depth order."""
         return self.spec.stages_up_to(self.cut)
 
+    def external_paths(self) -> tuple[Path, ...]:
+        """Files outside the catalog that the result depends on."""
+        return (self.weights.path,) if isinstance(self.weights, FileWeights) else ()
+
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
         spec = get_spec(self.name)
         spec.stages_up_to(self.cut)
-        if isinstance(self.weights, PretrainedWeightsOptions) and self.weights.name is not None:
-            spec.check_weights_name(self.weights.name)
+        wanted = self.weights.name if isinstance(self.weights, PretrainedWeights) else None
+        if wanted is not None and wanted not in spec.weights_names:
+            raise unknown_name(f"weights for {self.name}", wanted, spec.weights_names)
         return self

@@ -81,7 +81,11 @@ def _describe(key: str, schema: type[BaseModel], fault: Any) -> str:
 def _is_union_tag(part: Any, fault: Any) -> bool:
     # pydantic puts the tag of a discriminated union into the location: source.folder.path for source.path
     index = fault["loc"].index(part)
-    return isinstance(part, str) and 0 < index < len(fault["loc"]) - (fault["type"] != "model_type") and part in _TAGS
+    return (
+        isinstance(part, str)
+        and 0 < index < len(fault["loc"]) - (fault["type"] != "model_type")
+        and part in _TAGS
+    )
 
 
 def _known_keys(schema: type[BaseModel], location: tuple[Any, ...]) -> Iterable[str]:

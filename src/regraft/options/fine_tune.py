@@ -17,6 +17,7 @@ class FineTuneOptions(Options):
 
     Attributes:
         num_stages: Stages trained, counted from the last one; 0 moves the head alone.
+        depthwise: Whether depthwise convolutions of those stages move too; on a CPU that doubles a step.
         learning_rate: Of the head, at the top of the schedule.
         layer_decay: Factor from each stage to the one below it.
         weight_decay: AdamW's.
@@ -35,6 +36,7 @@ class FineTuneOptions(Options):
     """
 
     num_stages: Annotated[int, Field(ge=0)]
+    depthwise: Literal["trained", "frozen"]
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     layer_decay: Annotated[float, Field(gt=0, le=1)]
     weight_decay: Annotated[float, Field(ge=0)]

@@ -1,10 +1,11 @@
 """What the step `ingest` may be told: where the images are and how they are split."""
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from regraft.images.sources import ImageSource
+from regraft.images.sources import CsvSource, ElpvSource, ImageSource
 from regraft.images.splits import SplitOptions
 from regraft.options.schema import Options
 
@@ -25,3 +26,10 @@ class IngestOptions(Options):
     max_unreadable_fraction: Annotated[float, Field(ge=0, le=1)]
     exclude: tuple[str, ...]
     min_images_per_class: Annotated[int, Field(ge=3)]
+
+    def external_paths(self) -> tuple[Path, ...]:
+        """Files and folders outside the catalog that the result depends on."""
+        source = self.source
+        if isinstance(source, CsvSource):
+            return (source.path, source.images or source.path.parent)
+        return () if isinstance(source, ElpvSource) else (source.path,)

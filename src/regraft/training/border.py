@@ -50,7 +50,9 @@ class PixelInputs:
     def batch(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
         """See `BorderInputs.batch`."""
         images = normalize_pixels(torch.as_tensor(self.pixels[rows], device=self.device), self.preprocessing)
-        return torch.stack([apply_view(image[None], int(view))[0] for image, view in zip(images, views, strict=True)])
+        return torch.stack(
+            [apply_view(image[None], int(view))[0] for image, view in zip(images, views, strict=True)]
+        )
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,9 @@ class CachedInputs:
 
     def batch(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
         """See `BorderInputs.batch`."""
-        gathered = np.stack([self.arrays[view][row] for row, view in zip(rows.tolist(), views.tolist(), strict=True)])
+        gathered = np.stack(
+            [self.arrays[view][row] for row, view in zip(rows.tolist(), views.tolist(), strict=True)]
+        )
         tensor = torch.from_numpy(gathered)
         if tensor.dtype is torch.int16:
             tensor = tensor.view(torch.bfloat16)
@@ -98,7 +102,9 @@ def border_inputs(
     identity = _identity(backbone, border, pixels, preprocessing, compute)
     arrays = []
     for view in range(num_views(views)):
-        blocks = _activations(frozen, border, pixels, preprocessing, view=view, batch_size=batch_size, compute=compute)
+        blocks = _activations(
+            frozen, border, pixels, preprocessing, view=view, batch_size=batch_size, compute=compute
+        )
         arrays.append(store.get_or_compute(f"{identity}-view{view}", blocks))
     return CachedInputs(tuple(arrays), compute.device)
 
@@ -116,7 +122,9 @@ def _activations(
     def activations_of(start: int, stop: int) -> NDArray[np.generic]:
         with torch.inference_mode():
             images = normalize_pixels(torch.tensor(pixels[start:stop], device=compute.device), preprocessing)
-            activations = backbone.forward_range(apply_view(images, view).to(compute.frozen_dtype), None, border)
+            activations = backbone.forward_range(
+                apply_view(images, view).to(compute.frozen_dtype), None, border
+            )
             activations = activations.contiguous().cpu()
             if activations.dtype is torch.bfloat16:
                 activations = activations.view(torch.int16)

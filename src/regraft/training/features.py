@@ -20,7 +20,12 @@ _BLOCK_BATCHES = 16
 
 
 def extract_features(
-    backbone: Backbone, pixels: NDArray[np.uint8], preprocessing: Preprocessing, *, batch_size: int, compute: Compute
+    backbone: Backbone,
+    pixels: NDArray[np.uint8],
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int,
+    compute: Compute,
 ) -> ArrayBlocks:
     """Pooled features of every stage up to the backbone's cut, for every image.
 
@@ -41,7 +46,9 @@ def extract_features(
     def compute_block(start: int, stop: int) -> NDArray[np.float32]:
         starts = list(range(start, stop, batch_size))
         batches = map_streams(
-            lambda first: _features_of(frozen, pixels[first : min(first + batch_size, stop)], preprocessing, compute),
+            lambda first: _features_of(
+                frozen, pixels[first : min(first + batch_size, stop)], preprocessing, compute
+            ),
             starts,
             compute=compute,
         )
@@ -59,7 +66,8 @@ def stage_columns(feature_dims: Mapping[str, int]) -> dict[str, slice]:
     """Which columns of the features belong to which stage; `feature_dims` in depth order."""
     stops = np.cumsum(list(feature_dims.values())).tolist()
     return {
-        stage: slice(stop - width, stop) for (stage, width), stop in zip(feature_dims.items(), stops, strict=True)
+        stage: slice(stop - width, stop)
+        for (stage, width), stop in zip(feature_dims.items(), stops, strict=True)
     }
 
 

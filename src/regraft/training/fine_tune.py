@@ -30,6 +30,8 @@ class FineTuneSettings:
 
     Attributes:
         num_stages: Stages trained, counted from the last; 0 trains the head alone.
+        depthwise: Whether depthwise convolutions of those stages are `trained` or stay `frozen`, each with the norm
+            behind it. On a CPU the gradient of their weights takes half of a step.
         optimiser: Rates, decay, warm-up.
         max_epochs: Epochs at most; the schedule spans them all.
         patience: Epochs without a better `selection_metric` after which training stops.
@@ -43,6 +45,7 @@ class FineTuneSettings:
     """
 
     num_stages: int
+    depthwise: Literal["trained", "frozen"]
     optimiser: OptimiserSettings
     max_epochs: int
     patience: int
@@ -78,7 +81,13 @@ class FineTuned:
 
 
 def fine_tune(
-    probe: Classifier, train: Labelled, val: Labelled, *, settings: FineTuneSettings, compute: Compute, store: ArrayStore
+    probe: Classifier,
+    train: Labelled,
+    val: Labelled,
+    *,
+    settings: FineTuneSettings,
+    compute: Compute,
+    store: ArrayStore,
 ) -> FineTuned:
     """Train the last stages and the head of a classifier whose head is already fitted.
 
@@ -104,11 +113,15 @@ def fine_tune(
     classifier = copy.deepcopy(probe).to(compute.device)
     stages = list(classifier.backbone.stages)
     if settings.num_stages > len(stages):
-        raise ValueError(f"cannot train the last {settings.num_stages} stages; the backbone has {len(stages)}: {stages}")
+        raise ValueError(
+            f"cannot train the last {settings.num_stages} stages; the backbone has {len(stages)}: {stages}"
+        )
     split_at = len(stages) - settings.num_stages
     trained = [classifier.backbone.stages[stage] for stage in stages[split_at:]] + [classifier.head]
     for module in trained:
         module.requires_grad_(True)
+        if settings.depthwise == "frozen":
+            _freeze_depthwise(module)
     border = stages[split_at - 1] if split_at else None
     inputs = {
         name: border_inputs(
@@ -140,11 +153,14 @@ class _Loop:
         self.first_stage = first_stage
         self.settings = settings
         self.compute = compute
-        self.parameters = [parameter for module in trained for parameter in module.parameters()]
+        parameters = [parameter for module in trained for parameter in module.parameters()]
+        self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
         self.optimiser = build_optimiser(trained, settings.optimiser)
         self.mean_parameters = [parameter.detach().clone() for parameter in self.parameters]
 
-    def run(self, inputs: BorderInputs, labels: Ints, val_inputs: BorderInputs, val_labels: Ints) -> FineTuned:
+    def run(
+        self, inputs: BorderInputs, labels: Ints, val_inputs: BorderInputs, val_labels: Ints
+    ) -> FineTuned:
         history: list[dict[str, float]] = []
         best_epoch, best_score, best = 0, -np.inf, self._weights_to_keep()
         for epoch in range(self.settings.max_epochs + 1):
@@ -153,8 +169,12 @@ class _Loop:
                 row |= self._train_epoch(epoch, inputs, labels)
             row |= self._measure(val_inputs, val_labels)
             history.append(row)
-            report_metrics({f"fine_tune/{name}": value for name, value in row.items() if name != "epoch"}, step=epoch)
-            score = row["val_accuracy"] if self.settings.selection_metric == "accuracy" else -row["val_log_loss"]
+            report_metrics(
+                {f"fine_tune/{name}": value for name, value in row.items() if name != "epoch"}, step=epoch
+            )
+            score = (
+                row["val_accuracy"] if self.settings.selection_metric == "accuracy" else -row["val_log_loss"]
+            )
             if score > best_score:
                 best_epoch, best_score, best = epoch, score, self._weights_to_keep()
             if epoch - best_epoch >= self.settings.patience:
@@ -179,7 +199,9 @@ class _Loop:
                 warmup_fraction=self.settings.optimiser.warmup_fraction,
             )
             total += self._update(inputs, rows, views[rows], labels[rows]) * len(rows)
-            report_progress(f"fine-tuning, epoch {epoch} of {self.settings.max_epochs}", index + 1, len(starts))
+            report_progress(
+                f"fine-tuning, epoch {epoch} of {self.settings.max_epochs}", index + 1, len(starts)
+            )
         return {"train_loss": total / len(labels), "learning_rate": self.optimiser.param_groups[0]["lr"]}
 
     def _update(self, inputs: BorderInputs, rows: Ints, views: Ints, labels: Ints) -> float:
@@ -190,7 +212,11 @@ class _Loop:
             logits = self._logits(inputs.batch(rows[part], views[part]))
             targets = torch.as_tensor(labels[part], device=logits.device)
             smoothing = self.settings.label_smoothing
-            loss = self.classifier.target.loss(logits, targets, label_smoothing=smoothing) * len(targets) / len(rows)
+            loss = (
+                self.classifier.target.loss(logits, targets, label_smoothing=smoothing)
+                * len(targets)
+                / len(rows)
+            )
             return loss.item(), torch.autograd.grad(loss, self.parameters, allow_unused=True)
 
         loss, gradients = 0.0, [torch.zeros_like(parameter) for parameter in self.parameters]
@@ -216,7 +242,9 @@ class _Loop:
         def probabilities_of(start: int) -> Tensor:
             with torch.no_grad():
                 rows = np.arange(start, min(start + self.settings.micro_batch_size, len(labels)))
-                return self.classifier.target.probabilities(self._logits(inputs.batch(rows, np.zeros_like(rows)))).cpu()
+                return self.classifier.target.probabilities(
+                    self._logits(inputs.batch(rows, np.zeros_like(rows)))
+                ).cpu()
 
         starts = range(0, len(labels), self.settings.micro_batch_size)
         probabilities = torch.cat(list(map_streams(probabilities_of, starts, compute=self.compute))).numpy()
@@ -240,6 +268,15 @@ class _Loop:
         with torch.no_grad():
             for parameter, kept in zip(self.parameters, weights, strict=True):
                 parameter.copy_(kept)
+
+
+def _freeze_depthwise(module: nn.Module) -> None:
+    layers = list(module.modules())
+    for layer, following in zip(layers, [*layers[1:], None], strict=True):
+        if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1:
+            layer.requires_grad_(False)
+            if isinstance(following, nn.BatchNorm2d):
+                following.requires_grad_(False)
 
 
 def num_trained(classifier: Classifier, num_stages: int) -> Mapping[str, int]:

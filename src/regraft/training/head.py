@@ -51,7 +51,9 @@ def fit_head(
     """
     (column, names), *others = label_names.items()
     if others:
-        raise ValueError(f"one target can be learnt so far, the manifest has {len(label_names)}: {list(label_names)}")
+        raise ValueError(
+            f"one target can be learnt so far, the manifest has {len(label_names)}: {list(label_names)}"
+        )
     target = target_for(column, tuple(names))
     at_cut = stage_columns(backbone.feature_dims)[backbone.cut]
     splits = {split: np.flatnonzero(manifest["split"] == split) for split in ("train", "val")}
@@ -86,7 +88,10 @@ def fit_head(
             f"{summary.get('iterations', 0)} iterations; raise train_head.head.max_iterations or max_epochs, "
             "or a larger penalty"
         )
-    return Head(modules.eval().requires_grad_(False), layers, backbone.feature_dim, target), {"summary": summary, "rows": rows}
+    return Head(modules.eval().requires_grad_(False), layers, backbone.feature_dim, target), {
+        "summary": summary,
+        "rows": rows,
+    }
 
 
 def _put_into(modules: nn.Sequential, probe: LinearProbe) -> None:

@@ -96,7 +96,9 @@ def fit_linear_probe(
         chosen = 0
         if len(penalties) > 1:
             folds = _folds(labels, groups, num_classes, settings)
-            scores = [_score_fold(standardised, labels, *fold, num_classes, penalties, settings) for fold in folds]
+            scores = [
+                _score_fold(standardised, labels, *fold, num_classes, penalties, settings) for fold in folds
+            ]
             means = np.concatenate(scores, axis=1).mean(axis=1)
             for row, (loss, accuracy) in zip(history, means.tolist(), strict=True):
                 row |= {"cv_log_loss": loss, "cv_accuracy": accuracy}
@@ -134,7 +136,13 @@ class _Problem:
             jac=True,
             method="L-BFGS-B",
             # ftol 0: the gradient alone decides, so that "converged" means one thing.
-            options={"maxiter": max_iterations, "maxfun": 2 * max_iterations, "gtol": tolerance, "ftol": 0.0, "maxcor": 20},
+            options={
+                "maxiter": max_iterations,
+                "maxfun": 2 * max_iterations,
+                "gtol": tolerance,
+                "ftol": 0.0,
+                "maxcor": 20,
+            },
         )
         return result.x.reshape(shape), int(result.nit)
 

@@ -76,7 +76,9 @@ def fit_mlp_head(
         head.apply(lambda module: module.reset_parameters() if isinstance(module, nn.Linear) else None)
         features, labels = torch.from_numpy((train[0] - mean) / scale), torch.from_numpy(train[1])
         val_features, val_labels = torch.from_numpy((val[0] - mean) / scale), torch.from_numpy(val[1])
-        optimiser = torch.optim.AdamW(head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        optimiser = torch.optim.AdamW(
+            head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
         history: list[dict[str, float]] = []
         best, best_epoch, best_loss = copy.deepcopy(head.state_dict()), 0, np.inf
         for epoch in range(1, settings.max_epochs + 1):
@@ -106,4 +108,9 @@ def fit_mlp_head(
     with torch.no_grad():
         first.weight /= torch.from_numpy(scale)
         first.bias -= first.weight @ torch.from_numpy(mean)
-    return FittedHead(head.requires_grad_(False), best_epoch, history[-1]["epoch"] - best_epoch >= settings.patience, history)
+    return FittedHead(
+        head.requires_grad_(False),
+        best_epoch,
+        history[-1]["epoch"] - best_epoch >= settings.patience,
+        history,
+    )

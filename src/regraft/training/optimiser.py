@@ -53,7 +53,9 @@ def build_optimiser(modules: Sequence[nn.Module], settings: OptimiserSettings) -
     return torch.optim.AdamW(groups, foreach=True)
 
 
-def set_learning_rates(optimiser: torch.optim.Optimizer, step: int, num_steps: int, *, warmup_fraction: float) -> None:
+def set_learning_rates(
+    optimiser: torch.optim.Optimizer, step: int, num_steps: int, *, warmup_fraction: float
+) -> None:
     """Put every group on its rate for a step: linear from 0 to the group's top, then a cosine down to 0."""
     factor = schedule_factor(step, num_steps, warmup_fraction=warmup_fraction)
     for group in optimiser.param_groups:

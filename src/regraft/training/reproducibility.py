@@ -50,7 +50,9 @@ def choose_device(name: DeviceName) -> torch.device:
         return torch.device(next(kind for kind, is_there in present.items() if is_there))
     if not present[name]:
         there = ", ".join(kind for kind, is_there in present.items() if is_there)
-        raise ValueError(f"compute.device is {name!r}, which this machine does not have; it has: {there} (or set: auto)")
+        raise ValueError(
+            f"compute.device is {name!r}, which this machine does not have; it has: {there} (or set: auto)"
+        )
     return torch.device(name)
 
 
@@ -116,7 +118,10 @@ def map_streams(
         with _one_thread():
             yield from map(function, items)
         return
-    with _one_thread(), ThreadPoolExecutor(compute.num_streams, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with (
+        _one_thread(),
+        ThreadPoolExecutor(compute.num_streams, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
         yield from pool.map(function, items)
 
 

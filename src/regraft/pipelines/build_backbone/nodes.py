@@ -20,7 +20,11 @@ def load_backbone(options: BuildBackboneOptions) -> Any:
 
 
 def extract_features(
-    backbone: Any, pixels: Any, preprocessing: dict[str, Any], options: BuildBackboneOptions, compute: ComputeOptions
+    backbone: Any,
+    pixels: Any,
+    preprocessing: dict[str, Any],
+    options: BuildBackboneOptions,
+    compute: ComputeOptions,
 ) -> Any:
     """Pooled features of every stage, computed while they are saved."""
     from regraft.images.preprocessing import Preprocessing

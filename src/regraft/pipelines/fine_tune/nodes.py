@@ -16,11 +16,11 @@ def fine_tune(
     pixels: Any,
     manifest: pd.DataFrame,
     preprocessing: dict[str, Any],
+    activations: Any,
     options: FineTuneOptions,
     compute: ComputeOptions,
 ) -> tuple[Any, dict[str, Any]]:
     """The classifier of the best epoch, and every epoch's losses."""
-    from regraft.adapters.datasets import activation_store
     from regraft.classifier import assemble
     from regraft.images.preprocessing import Preprocessing
     from regraft.training.fine_tune import fine_tune, labelled
@@ -35,6 +35,6 @@ def fine_tune(
             labelled(pixels, manifest, "val", head.target.column),
             settings=options.settings(),
             compute=resolved,
-            store=activation_store(),
+            store=activations,
         )
     return result.classifier, {"best_epoch": result.best_epoch, "rows": result.history}

@@ -11,7 +11,16 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             node(
                 fine_tune,
-                ["backbone", "head", "pixels", "manifest", "preprocessing", "params:fine_tune", "params:compute"],
+                [
+                    "backbone",
+                    "head",
+                    "pixels",
+                    "manifest",
+                    "preprocessing",
+                    "activations",
+                    "params:fine_tune",
+                    "params:compute",
+                ],
                 ["classifier", "fine_tune_history"],
                 name="fine_tune",
             )

@@ -33,7 +33,9 @@ def index_images(demo_images: Path, options: IngestOptions) -> tuple[pd.DataFram
     )
 
 
-def split_images(image_index: pd.DataFrame, options: IngestOptions) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+def split_images(
+    image_index: pd.DataFrame, options: IngestOptions
+) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     """Train, val and test, and label numbers."""
     from regraft.images.manifest import build_manifest
     from regraft.images.sources import label_order

@@ -16,7 +16,12 @@ def create_pipeline(**_: object) -> Pipeline:
                 ["image_index", "ingest_report"],
                 name="index_images",
             ),
-            node(split_images, ["image_index", "params:ingest"], ["manifest", "label_names"], name="split_images"),
+            node(
+                split_images,
+                ["image_index", "params:ingest"],
+                ["manifest", "label_names"],
+                name="split_images",
+            ),
         ],
         tags="ingest",
     )

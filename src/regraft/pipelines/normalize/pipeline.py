@@ -15,7 +15,12 @@ def create_pipeline(**_: object) -> Pipeline:
                 "preprocessing",
                 name="choose_preprocessing",
             ),
-            node(normalize_images, ["manifest", "preprocessing", "params:compute"], "pixels", name="normalize_images"),
+            node(
+                normalize_images,
+                ["manifest", "preprocessing", "params:compute"],
+                "pixels",
+                name="normalize_images",
+            ),
         ],
         tags="normalize",
     )

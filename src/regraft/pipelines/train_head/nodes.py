@@ -11,11 +11,20 @@ from regraft.options import TrainHeadOptions
 
 
 def train_head(
-    features: Any, backbone: Any, manifest: pd.DataFrame, label_names: dict[str, list[str]], options: TrainHeadOptions
+    features: Any,
+    backbone: Any,
+    manifest: pd.DataFrame,
+    label_names: dict[str, list[str]],
+    options: TrainHeadOptions,
 ) -> tuple[Any, dict[str, Any]]:
     """The head that sits on the backbone's cut, and how it was found."""
     from regraft.training.head import fit_head
 
     return fit_head(
-        features, backbone, manifest, label_names, layers=options.head.layers(), settings=options.head.settings()
+        features,
+        backbone,
+        manifest,
+        label_names,
+        layers=options.head.layers(),
+        settings=options.head.settings(),
     )

@@ -1,0 +1,32 @@
+"""Checks the whole configuration before a pipeline starts, and what of it this machine cannot do.
+
+Knows Kedro's context; the schemas are `options`.
+"""
+
+from typing import TYPE_CHECKING
+
+from kedro.framework.hooks import hook_impl
+
+from regraft.options import ComputeOptions, check_parameters
+
+if TYPE_CHECKING:
+    from kedro.framework.context import KedroContext
+
+
+class ParametersHook:
+    """Stops a run with a typo in its first second."""
+
+    @hook_impl(tryfirst=True)
+    def after_context_created(self, context: "KedroContext") -> None:
+        """Check every parameter, those of steps that will not run too.
+
+        Raises:
+            OptionsError: Naming every fault.
+        """
+        parameters = context.config_loader["parameters"]
+        check_parameters(parameters)
+        device = ComputeOptions.model_validate(parameters["compute"]).device
+        if device not in ("auto", "cpu"):
+            from regraft.training.reproducibility import choose_device
+
+            choose_device(device)

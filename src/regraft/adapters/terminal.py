@@ -1,0 +1,232 @@
+"""What the person at the terminal sees: a line a step, a bar on what takes long, a table at the end.
+
+Knows the artefacts by their catalog names; decides nothing.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from kedro.framework.hooks import hook_impl
+from tqdm import tqdm
+
+from regraft.adapters.runner import STEPS_LOGGER
+from regraft.messages import PROGRESS_LOGGER
+
+if TYPE_CHECKING:
+    from kedro.io import CatalogProtocol
+    from kedro.pipeline import Pipeline
+    from kedro.pipeline.node import Node
+
+_BAR_AFTER_S = 2.0
+
+
+class TerminalHook:
+    """Writes to standard error while a pipeline runs, and the result to standard output."""
+
+    def __init__(self) -> None:
+        self._verbosity = 1
+        self._step: str | None = None
+        self._facts: list[str] = []
+        self._started_s = 0.0
+        self._run_started_s = 0.0
+        self._num_run = 0
+        self._bar = _BarHandler()
+
+    def set_verbosity(self, verbosity: int) -> None:
+        """0 writes the result alone, 1 a line a step and bars."""
+        self._verbosity = verbosity
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: "Pipeline") -> None:
+        """Listen to progress and skipped nodes."""
+        self._run_started_s = time.monotonic()
+        self._remaining = {step: 0 for node in pipeline.nodes for step in node.tags}
+        for node in pipeline.nodes:
+            self._remaining[_step_of(node)] += 1
+        self._is_skipped = dict.fromkeys(self._remaining, True)
+        progress = logging.getLogger(PROGRESS_LOGGER)
+        progress.setLevel(logging.DEBUG)
+        progress.propagate = False
+        if self._verbosity and sys.stderr.isatty():
+            progress.addHandler(self._bar)
+        steps = logging.getLogger(STEPS_LOGGER)
+        steps.addHandler(_Listener(lambda record: self._end_node(record.node, {}, is_skipped=True)))
+
+    @hook_impl
+    def before_node_run(self, node: "Node") -> None:
+        """Start the clock of a step."""
+        self._enter(node)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any, node: "Node") -> None:
+        """Note what there is to say about an artefact once it is safely there."""
+        if describe := _FACTS.get(dataset_name):
+            self._facts.append(describe(data))
+        if dataset_name == node.outputs[-1]:
+            self._num_run += 1
+            self._end_node(node, {}, is_skipped=False)
+
+    @hook_impl
+    def after_pipeline_run(self, catalog: "CatalogProtocol", pipeline: "Pipeline") -> None:
+        """The table, where the pipeline ends with a registration."""
+        self._bar.close()
+        if any("registration" in node.outputs for node in pipeline.nodes):
+            for line in closing_table(
+                catalog.load("metrics"),
+                catalog.load("registration"),
+                minutes=(time.monotonic() - self._run_started_s) / 60,
+                tracking=_tracking_lines()
+                if self._num_run
+                else ["nothing has changed: no new run, the registry stays as it is"],
+            ):
+                print(line)
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """Leave no bar behind."""
+        self._bar.close()
+
+    def _enter(self, node: "Node") -> None:
+        step = _step_of(node)
+        if step != self._step:
+            self._step, self._facts, self._started_s = step, [], time.monotonic()
+
+    def _end_node(self, node: "Node", _: object, *, is_skipped: bool) -> None:
+        self._enter(node)
+        step = _step_of(node)
+        self._is_skipped[step] &= is_skipped
+        self._remaining[step] -= 1
+        if self._remaining[step] == 0 and self._verbosity:
+            self._bar.close()
+            facts = "up to date" if self._is_skipped[step] else "; ".join(self._facts) or "done"
+            print(
+                f"{step:<15} {facts:<86} {time.monotonic() - self._started_s:6.1f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def closing_table(
+    metrics: Mapping[str, Any], registration: Mapping[str, Any], *, minutes: float, tracking: list[str]
+) -> list[str]:
+    """Probe against fine-tuned on test, with intervals, and where everything is."""
+    test = metrics["test"]
+    lines = ["", f"{'on test':<20} {'linear probe':>26} {'fine-tuned':>26}"]
+    for name in ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss"):
+        cells = [_interval(test[model][name]) for model in ("probe", "fine_tuned")]
+        lines.append(f"{name.replace('_', ' '):<20} {cells[0]:>26} {cells[1]:>26}")
+    for name, baseline in metrics["baselines"].items():
+        lines.append(f"without a pixel: {name.replace('_', ' ')} {_interval(baseline['accuracy'])} accuracy")
+    chosen = registration["model"].replace("_", "-")
+    lines += ["", f"chosen by val: {chosen}; {'; '.join(registration['reasons'])}"]
+    lines += [
+        *tracking,
+        "report: data/08_reporting/report.html (figures beside it)",
+        f"{minutes:.1f} minutes",
+    ]
+    return lines
+
+
+def _interval(estimate: Mapping[str, Any]) -> str:
+    if estimate.get("value") is None:
+        return str(estimate.get("reason", "n/a"))
+    if estimate.get("low") is None:
+        return f"{estimate['value']:.3f}"
+    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
+
+
+def _tracking_lines() -> list[str]:
+    from regraft.adapters.tracking import summary
+
+    found = summary()
+    if found is None:
+        return []
+    lines = [f"MLflow run: {found.run_name} ({found.run_id}) in {found.tracking_uri}"]
+    if found.model_version is not None:
+        aliases = ", ".join(found.aliases) or "no alias"
+        lines.append(f"registered: models:/{found.model_name}/{found.model_version} ({aliases})")
+    return lines
+
+
+def _step_of(node: "Node") -> str:
+    return next(iter(sorted(node.tags)), node.name)
+
+
+def _splits(manifest: Any) -> str:
+    counts = manifest["split"].value_counts()
+    return ", ".join(f"{split} {counts.get(split, 0):,}" for split in ("train", "val", "test"))
+
+
+def _head(history: Mapping[str, Any]) -> str:
+    summary = history["summary"]
+    if "penalty" in summary:
+        return f"penalty {summary['penalty']:g}, gradient {summary['gradient_norm']:.0e} after {summary['iterations']} iterations"
+    return f"converged, best epoch {summary['best_epoch']}"
+
+
+def _fine_tuning(history: Mapping[str, Any]) -> str:
+    rows = history["rows"]
+    best = rows[history["best_epoch"]]
+    return (
+        f"best epoch {history['best_epoch']} of {len(rows) - 1}; val log-loss {rows[0]['val_log_loss']:.3f} -> "
+        f"{best['val_log_loss']:.3f}, accuracy {rows[0]['val_accuracy']:.3f} -> {best['val_accuracy']:.3f}"
+    )
+
+
+_FACTS: dict[str, Callable[[Any], str]] = {
+    "image_index": lambda index: f"{len(index):,} images",
+    "manifest": _splits,
+    "preprocessing": lambda contract: (
+        f"{contract['size']} px, {contract['fit']}, {contract['interpolation']}"
+    ),
+    "backbone": lambda backbone: (
+        f"{backbone.spec.name}, {sum(p.numel() for p in backbone.parameters()) / 1e6:.1f} M weights"
+    ),
+    "features": lambda blocks: f"{blocks.shape[1]:,} features of every stage",
+    "head_history": _head,
+    "fine_tune_history": _fine_tuning,
+    "registration": lambda registration: f"{registration['model'].replace('_', '-')} chosen",
+}
+
+
+class _Listener(logging.Handler):
+    def __init__(self, function: Callable[[Any], None]) -> None:
+        super().__init__()
+        self._function = function
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._function(record)
+
+
+class _BarHandler(logging.Handler):
+    """Draws `regraft.progress` records; a task of less than two seconds never shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bar: tqdm[Any] | None = None
+        self._task = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        task, done, total = record.task, record.done, record.total  # type: ignore[attr-defined]
+        if task != self._task:
+            self.close()
+            self._task = task
+            self._bar = tqdm(
+                total=total, desc=task, delay=_BAR_AFTER_S, leave=False, file=sys.stderr, dynamic_ncols=True
+            )
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+            if done >= total:
+                self.close()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        self._task = ""
+
+
+TERMINAL = TerminalHook()

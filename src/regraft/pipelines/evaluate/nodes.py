@@ -1,0 +1,106 @@
+"""Nodes of the step `evaluate`: probe and fine-tuned model on images neither has seen.
+
+Imports inside the functions, so that a configuration error is told before anything heavy is loaded.
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from regraft.options import (
+    BuildBackboneOptions,
+    ComputeOptions,
+    EvaluateOptions,
+    FineTuneOptions,
+    IngestOptions,
+    NormalizeOptions,
+    TrainHeadOptions,
+)
+
+
+def predict_images(
+    backbone: Any,
+    head: Any,
+    classifier: Any,
+    pixels: Any,
+    manifest: pd.DataFrame,
+    options: EvaluateOptions,
+    compute: ComputeOptions,
+) -> pd.DataFrame:
+    """What both models say of every image of val and test."""
+    from regraft.classifier import assemble
+    from regraft.evaluation.predict import predict_images
+    from regraft.training.reproducibility import reproducible
+
+    probe = assemble(backbone, head, classifier.preprocessing, views=classifier.views)
+    resolved = compute.resolve()
+    with reproducible(resolved):
+        return predict_images(
+            {"probe": probe, "fine_tuned": classifier},
+            pixels,
+            manifest,
+            batch_size=options.batch_size,
+            compute=resolved,
+        )
+
+
+def measure_models(
+    predictions: pd.DataFrame,
+    manifest: pd.DataFrame,
+    label_names: dict[str, list[str]],
+    options: EvaluateOptions,
+) -> dict[str, Any]:
+    """Every metric with its interval, beside what is reached without a pixel."""
+    from regraft.evaluation.measure import measure
+
+    (names,) = label_names.values()
+    return measure(
+        predictions,
+        manifest,
+        names,
+        num_resamples=options.num_resamples,
+        confidence=options.confidence,
+        seed=options.seed,
+    )
+
+
+def draw_report(
+    predictions: pd.DataFrame,
+    metrics: dict[str, Any],
+    head_history: dict[str, Any],
+    fine_tune_history: dict[str, Any],
+    pixels: Any,
+    ingest_report: dict[str, Any],
+    ingest: IngestOptions,
+    normalize: NormalizeOptions,
+    build_backbone: BuildBackboneOptions,
+    train_head: TrainHeadOptions,
+    fine_tune: FineTuneOptions,
+) -> tuple[Any, Any, Any, Any, Any, Any, str]:
+    """The figures one by one, and the page that holds them all."""
+    from regraft.evaluation.figures import make_figures
+    from regraft.evaluation.report import render_report
+
+    figures = make_figures(
+        predictions,
+        metrics,
+        head_history=head_history["rows"],
+        fine_tune_history=fine_tune_history["rows"],
+        pixels=pixels,
+    )
+    options = {
+        "ingest": ingest,
+        "normalize": normalize,
+        "build_backbone": build_backbone,
+        "train_head": train_head,
+        "fine_tune": fine_tune,
+    }
+    report = render_report(
+        metrics,
+        figures,
+        title=build_backbone.name,
+        ingest_report=ingest_report,
+        settings={name: value.model_dump(mode="json") for name, value in options.items()},
+    )
+    scores, confusion_matrix, classes, calibration, training, mistakes = figures.values()
+    return scores, confusion_matrix, classes, calibration, training, mistakes, report

@@ -1,0 +1,46 @@
+"""The step `evaluate`: predict once, measure with intervals, draw, report."""
+
+from kedro.pipeline import Pipeline, node
+
+from regraft.pipelines.evaluate.nodes import draw_report, measure_models, predict_images
+
+FIGURES = ("scores", "confusion_matrix", "classes", "calibration", "training", "mistakes")
+
+
+def create_pipeline(**_: object) -> Pipeline:
+    """Models to metrics, figures and report."""
+    return Pipeline(
+        [
+            node(
+                predict_images,
+                ["backbone", "head", "classifier", "pixels", "manifest", "params:evaluate", "params:compute"],
+                "predictions",
+                name="predict_images",
+            ),
+            node(
+                measure_models,
+                ["predictions", "manifest", "label_names", "params:evaluate"],
+                "metrics",
+                name="measure_models",
+            ),
+            node(
+                draw_report,
+                [
+                    "predictions",
+                    "metrics",
+                    "head_history",
+                    "fine_tune_history",
+                    "pixels",
+                    "ingest_report",
+                    "params:ingest",
+                    "params:normalize",
+                    "params:build_backbone",
+                    "params:train_head",
+                    "params:fine_tune",
+                ],
+                [*(f"{name}_figure" for name in FIGURES), "report"],
+                name="draw_report",
+            ),
+        ],
+        tags="evaluate",
+    )

@@ -1,0 +1,87 @@
+"""Nodes of the step `register`: choose, decide, describe, hand over.
+
+Imports inside the functions, so that a configuration error is told before anything heavy is loaded.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from regraft.options import FineTuneOptions, IngestOptions, RegisterOptions, TrainHeadOptions
+
+
+def decide_promotion(
+    predictions: pd.DataFrame, metrics: dict[str, Any], champion_predictions: Any, options: RegisterOptions
+) -> dict[str, Any]:
+    """Which of the two models is registered, and what it may be called."""
+    from regraft.registry.promotion import decide_promotion
+
+    return decide_promotion(predictions, metrics, champion_predictions, **options.model_dump())
+
+
+def describe_model(
+    metrics: dict[str, Any],
+    registration: dict[str, Any],
+    ingest_report: dict[str, Any],
+    classifier: Any,
+    ingest: IngestOptions,
+    train_head: TrainHeadOptions,
+    fine_tune: FineTuneOptions,
+) -> str:
+    """The model card."""
+    from regraft.registry.model_card import ModelFacts, model_card
+
+    receipt = classifier.backbone.receipt
+    facts = ModelFacts(
+        title=f"{classifier.backbone.spec.name}: {', '.join(classifier.label_names)}",
+        task=f"Tells {' from '.join(classifier.label_names)} in an image, one label an image.",
+        backbone={
+            "architecture": classifier.backbone.spec.name,
+            "cut": classifier.backbone.cut,
+            "weights": receipt.name,
+            "source": receipt.source,
+            "licence": receipt.licence,
+            "sha256": receipt.sha256,
+        },
+        preprocessing=classifier.preprocessing.model_dump(mode="json"),
+        settings={
+            "train_head": train_head.model_dump(mode="json"),
+            "fine_tune": fine_tune.model_dump(mode="json"),
+        },
+        loading=(
+            "from pathlib import Path\n\nfrom regraft.classifier import load_classifier\n\n"
+            'classifier = load_classifier(Path("classifier.safetensors"))\n'
+            'print(classifier.label_names, classifier.predict_images([Path("image.png")]))'
+        ),
+        data_notes=ingest.source.notes(),
+    )
+    return model_card(metrics, registration, ingest_report, facts)
+
+
+def register_model(
+    registration: dict[str, Any],
+    model_card: str,
+    predictions: pd.DataFrame,
+    metrics: dict[str, Any],
+    manifest: pd.DataFrame,
+    backbone: Any,
+    head: Any,
+    classifier: Any,
+) -> Any:
+    """All that the registry is given: the chosen model in one file, and what it predicted."""
+    from regraft.classifier import assemble, classifier_bytes
+    from regraft.registry.promotion import registered_predictions
+    from regraft.registry.request import RegistrationRequest
+
+    name = registration["model"]
+    probe = assemble(backbone, head, classifier.preprocessing, views=classifier.views)
+    example = manifest.loc[manifest["split"] == "test", "path"].iloc[0]
+    return RegistrationRequest(
+        registration=registration,
+        classifier_bytes=classifier_bytes({"probe": probe, "fine_tuned": classifier}[name]),
+        predictions=registered_predictions(predictions, registration),
+        model_card=model_card,
+        input_example=Path(example).read_bytes(),
+        metrics={split: metrics[split][name] for split in ("val", "test")},
+    )

@@ -1,0 +1,24 @@
+"""Kedro's settings of this project.
+
+Knows hooks and the config loader, nothing else.
+"""
+
+import os
+
+# Nothing is ever posted: set before the libraries that would are imported.
+os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+from regraft.adapters.parameters import ParametersHook
+from regraft.adapters.terminal import TERMINAL
+from regraft.adapters.tracking import TrackingHook
+
+HOOKS = (ParametersHook(), TrackingHook(), TERMINAL)
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "merge_strategy": {"parameters": "soft", "tracking": "soft"},
+    "config_patterns": {"tracking": ["tracking*", "tracking*/**"]},
+}
