@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from kedro.framework.hooks import hook_impl
 
-from regraft.options import ComputeOptions, check_parameters
+from regraft.options.checking import check_parameters
+from regraft.options.compute import ComputeOptions
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext

@@ -1,24 +1,4 @@
-"""What `conf/` may say: one frozen schema a step, and the check that names every fault at once."""
+"""What `conf/` may say: one frozen schema a step, and the check that names every fault at once.
 
-from regraft.options.build_backbone import BuildBackboneOptions
-from regraft.options.checking import OptionsError, check_parameters
-from regraft.options.compute import ComputeOptions
-from regraft.options.evaluate import EvaluateOptions
-from regraft.options.fine_tune import FineTuneOptions
-from regraft.options.ingest import IngestOptions
-from regraft.options.normalize import NormalizeOptions
-from regraft.options.register import RegisterOptions
-from regraft.options.train_head import TrainHeadOptions
-
-__all__ = [
-    "BuildBackboneOptions",
-    "ComputeOptions",
-    "EvaluateOptions",
-    "FineTuneOptions",
-    "IngestOptions",
-    "NormalizeOptions",
-    "OptionsError",
-    "RegisterOptions",
-    "TrainHeadOptions",
-    "check_parameters",
-]
+Imports none of them here, so that a step's code depends on its own schema alone.
+"""

@@ -5,7 +5,8 @@ Imports inside the functions, so that a configuration error is told before anyth
 
 from typing import Any
 
-from regraft.options import BuildBackboneOptions, ComputeOptions
+from regraft.options.build_backbone import BuildBackboneOptions
+from regraft.options.compute import ComputeOptions
 
 
 def load_backbone(options: BuildBackboneOptions) -> Any:

@@ -7,15 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from regraft.options import (
-    BuildBackboneOptions,
-    ComputeOptions,
-    EvaluateOptions,
-    FineTuneOptions,
-    IngestOptions,
-    NormalizeOptions,
-    TrainHeadOptions,
-)
+from regraft.options.build_backbone import BuildBackboneOptions
+from regraft.options.compute import ComputeOptions
+from regraft.options.evaluate import EvaluateOptions
+from regraft.options.fine_tune import FineTuneOptions
+from regraft.options.ingest import IngestOptions
+from regraft.options.normalize import NormalizeOptions
+from regraft.options.train_head import TrainHeadOptions
 
 
 def predict_images(

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from regraft.options import ComputeOptions, FineTuneOptions
+from regraft.options.compute import ComputeOptions
+from regraft.options.fine_tune import FineTuneOptions
 
 
 def fine_tune(

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from regraft.messages import report_progress
-from regraft.options import IngestOptions
+from regraft.options.ingest import IngestOptions
 
 
 def copy_demo_images(options: IngestOptions) -> dict[str, Path]:

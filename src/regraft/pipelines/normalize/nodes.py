@@ -7,7 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from regraft.options import BuildBackboneOptions, ComputeOptions, NormalizeOptions
+from regraft.options.build_backbone import BuildBackboneOptions
+from regraft.options.compute import ComputeOptions
+from regraft.options.normalize import NormalizeOptions
 
 _BLOCK_ROWS = 256
 

@@ -8,7 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from regraft.options import FineTuneOptions, IngestOptions, RegisterOptions, TrainHeadOptions
+from regraft.options.fine_tune import FineTuneOptions
+from regraft.options.ingest import IngestOptions
+from regraft.options.register import RegisterOptions
+from regraft.options.train_head import TrainHeadOptions
 
 
 def decide_promotion(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from regraft.options import TrainHeadOptions
+from regraft.options.train_head import TrainHeadOptions
 
 
 def train_head(
