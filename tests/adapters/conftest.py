@@ -10,9 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import tracking_sample
 
 from regraft.adapters.tracking_server import TrackingError, TrackingServer, read_options, resolve_server
+
+sys.path.insert(
+    0, str(Path(__file__).parent)
+)  # pytest's import mode does not, and the sample is a script too
+
+import tracking_sample
 
 
 @pytest.fixture(scope="session")

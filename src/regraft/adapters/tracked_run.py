@@ -141,6 +141,11 @@ class TrackedRun:
     def end(self, status: Status, *, error: str | None = None) -> None:
         """Send what waits and close the run; it is closed even if the sending fails."""
         self._live.detach()
+        if status != "FINISHED" and (fault := self.server.find_fault()):
+            # Nobody waits now for the half minute that each request to a dead server takes.
+            raise TrackingError(
+                f"MLflow at {self.server.shown_uri} could not end the run as {status}: {fault}"
+            )
         try:
             self._stop_system_metrics()
             self.send_live()
@@ -255,7 +260,8 @@ def explain_failures(server: TrackingServer, what: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        raise TrackingError(f"MLflow at {server.shown_uri} could not {what}: {error.message}") from error
+        reason = server.find_fault() or error.message  # of a dead server MLflow writes five lines
+        raise TrackingError(f"MLflow at {server.shown_uri} could not {what}: {reason}") from error
 
 
 def lineage_key(parameters: Mapping[str, Any]) -> str:

@@ -27,7 +27,6 @@ from regraft.adapters.recordings import (
 from regraft.adapters.tracking_server import (
     TrackingError,
     TrackingServer,
-    environment,
     read_options,
     resolve_server,
 )
@@ -269,9 +268,7 @@ def _end_run(status: "Status", *, error: str | None = None) -> None:
         run.end(status)
         return
     try:
-        # Seconds, not minutes, for a server that is gone: nobody waits for it now.
-        with environment(MLFLOW_HTTP_REQUEST_MAX_RETRIES="1", MLFLOW_HTTP_REQUEST_TIMEOUT="5"):
-            run.end(status, error=error)
+        run.end(status, error=error)
     except Exception as failure:
         _logger.warning("%s; there the run stays open", failure)
 

@@ -3,6 +3,7 @@
 Knows addresses and files; imports no MLflow until a client is asked for.
 """
 
+import logging
 import os
 import re
 import socket
@@ -34,6 +35,8 @@ for _name, _value in {
     "MLFLOW_CONFIGURE_LOGGING": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # Half a minute for a server to come back; its own 7 make every request to a dead one last two minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
 }.items():
     os.environ.setdefault(_name, _value)
 
@@ -99,23 +102,24 @@ class TrackingServer:
         Raises:
             TrackingError: If not; one line that names the URI and what to do.
         """
+        if fault := self.find_fault():
+            raise TrackingError(
+                f"MLflow at {self.shown_uri} does not answer ({fault}); nothing was run. Start the server, "
+                f"mend tracking.uri or MLFLOW_TRACKING_URI, or unset both to record into mlflow.db"
+            )
+
+    def find_fault(self) -> str | None:
+        """Why runs cannot be kept here, in a few words; None if they can."""
         if self.database is not None:
-            _check_folder(self.database)
-            return
-        faults: list[str] = []
+            return _find_file_fault(self.database)
+        found: list[str | None] = [f"no answer within {self.options.connect_timeout_s:g} s"]
         # On a thread, because looking up a host name obeys no timeout.
         asking = threading.Thread(
-            target=lambda: faults.extend(_find_fault(self.uri, self.options.connect_timeout_s)), daemon=True
+            target=lambda: found.append(_find_fault(self.uri, self.options.connect_timeout_s)), daemon=True
         )
         asking.start()
         asking.join(self.options.connect_timeout_s + 0.5)
-        if asking.is_alive():
-            faults = [f"no answer within {self.options.connect_timeout_s:g} s"]
-        if faults:
-            raise TrackingError(
-                f"MLflow at {self.shown_uri} does not answer ({faults[0]}); nothing was run. Start the "
-                f"server, mend tracking.uri or MLFLOW_TRACKING_URI, or unset both to record into mlflow.db"
-            )
+        return found[-1]
 
     def connect(self) -> "MlflowClient":
         """MLflow's client for runs and registered models."""
@@ -123,6 +127,7 @@ class TrackingServer:
             follow_moved_artifacts(self.database, self.artifacts, experiment=self.options.experiment)
         from mlflow.tracking import MlflowClient
 
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a warning an attempt, else
         return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
 
@@ -237,43 +242,41 @@ def _lasting_root(project_path: Path) -> Path:
     return project_path
 
 
-def _check_folder(database: Path) -> None:
-    folder = database.parent
-    if not folder.is_dir() or not os.access(database if database.exists() else folder, os.W_OK):
-        raise TrackingError(
-            f"MLflow's file {database} cannot be written: check tracking.uri and the folder's rights"
-        )
+def _find_file_fault(database: Path) -> str | None:
+    if not database.parent.is_dir():
+        return f"there is no folder {database.parent}"
+    is_writable = os.access(database if database.exists() else database.parent, os.W_OK)
+    return None if is_writable else "no right to write there"
 
 
-def _find_fault(uri: str, timeout_s: float) -> list[str]:
+def _find_fault(uri: str, timeout_s: float) -> str | None:
     parts = urlsplit(uri)
     scheme = parts.scheme.split("+")[0]
     if scheme in {"http", "https"}:
         return _find_http_fault(f"{uri.rstrip('/')}/health", timeout_s)
     if scheme in _DATABASE_PORTS and parts.hostname:
+        address = (parts.hostname, parts.port or _DATABASE_PORTS[scheme])
         try:
-            socket.create_connection(
-                (parts.hostname, parts.port or _DATABASE_PORTS[scheme]), timeout_s
-            ).close()
+            socket.create_connection(address, timeout_s).close()
         except OSError as error:
-            return [_reason(error)]
-    return []
+            return _reason(error)
+    return None
 
 
-def _find_http_fault(url: str, timeout_s: float) -> list[str]:
+def _find_http_fault(url: str, timeout_s: float) -> str | None:
     """Any answer will do, were it a request to log in: MLflow says the rest better."""
     context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is sent and nothing believed
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is sent, nothing believed
     request = urllib.request.Request(re.sub(r"//[^@/]*@", "//", url))
     try:
         urllib.request.urlopen(request, timeout=timeout_s, context=context).close()
     except urllib.error.HTTPError as error:
-        return [f"HTTP {error.code}"] if error.code in {502, 503, 504} else []
+        return f"HTTP {error.code}" if error.code in {502, 503, 504} else None
     except urllib.error.URLError as error:
-        return [_reason(error.reason)]
+        return _reason(error.reason)
     except (OSError, ValueError) as error:
-        return [_reason(error)]
-    return []
+        return _reason(error)
+    return None
 
 
 def _reason(error: object) -> str:
