@@ -3,6 +3,9 @@
 Knows how an artefact is stored; not which step makes it or what it means.
 """
 
+# mypy: disallow-subclassing-any=False
+# (kedro-datasets says nothing of its types)
+
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
@@ -89,9 +92,11 @@ class FileFolder(_LocalDataset):
     """A folder of files, saved from a mapping of relative paths to files elsewhere, loaded as its path."""
 
     def load(self) -> Path:
+        """Where the folder is."""
         return self.path
 
     def save(self, data: Mapping[str, Path]) -> None:
+        """Copy the files; what was in the folder is gone."""
         with written_whole(self.path) as aside:
             aside.mkdir()
             for index, (name, source) in enumerate(sorted(data.items()), start=1):
@@ -115,9 +120,11 @@ class ArrayFile(_LocalDataset):
         self._task = task
 
     def load(self) -> NDArray[Any]:
-        return np.load(self.path, mmap_mode="r")
+        """The array, its pages read when they are looked at."""
+        return _memory_map(self.path)
 
     def save(self, data: ArrayBlocks) -> None:
+        """Compute the blocks one after another and write each as it comes."""
         with written_whole(self.path) as aside:
             write_blocks(aside, data, task=self._task)
 
@@ -134,9 +141,15 @@ class ModelFile(_LocalDataset):
         self._part = part
 
     def load(self) -> Any:
+        """The part, on the CPU.
+
+        Raises:
+            ValueError: If the file is no such part.
+        """
         return _model_format(self._part)[0](self.path)
 
     def save(self, data: Any) -> None:
+        """Write the part."""
         with written_whole(self.path) as aside:
             _model_format(self._part)[1](data, aside)
 
@@ -153,9 +166,15 @@ class ArrayFolder(AbstractDataset[Any, Any]):
         self.metadata = metadata
 
     def load(self) -> "ArrayFolder":
+        """The cache itself."""
         return self
 
     def save(self, data: Any) -> NoReturn:
+        """Refused: it is no output.
+
+        Raises:
+            DatasetError: Always.
+        """
         raise DatasetError("a cache is filled by get_or_compute, not by a node's output")
 
     def _describe(self) -> dict[str, Any]:
@@ -167,7 +186,7 @@ class ArrayFolder(AbstractDataset[Any, Any]):
         if not path.is_file():
             with written_whole(path) as aside:
                 write_blocks(aside, blocks, task="running the frozen stages")
-        return np.load(path, mmap_mode="r")
+        return _memory_map(path)
 
 
 def write_blocks(path: Path, blocks: ArrayBlocks, *, task: str) -> None:
@@ -181,6 +200,11 @@ def write_blocks(path: Path, blocks: ArrayBlocks, *, task: str) -> None:
             file.write(np.ascontiguousarray(block).data)
             done += len(block)
             report_progress(task, done, blocks.shape[0])
+
+
+def _memory_map(path: Path) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(path, mmap_mode="r")
+    return array
 
 
 def _model_format(part: str) -> tuple[Callable[[Path], Any], Callable[[Any, Path], None]]:

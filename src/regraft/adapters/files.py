@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _CHUNK_BYTES = 1 << 20
@@ -34,7 +34,7 @@ def written_whole(path: Path) -> Iterator[Path]:
             aside.rename(path)
             _remove(old)
         else:
-            os.replace(aside, path)
+            aside.replace(path)
         _flush_entry(path.parent)
     finally:
         _remove(aside)
@@ -51,10 +51,8 @@ class ContentHashes:
         self._memory = memory
         self._known: dict[str, list[object]] = {}
         self._is_changed = False
-        try:
+        with suppress(FileNotFoundError, json.JSONDecodeError):
             self._known = json.loads(memory.read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            pass
 
     def of(self, path: Path) -> str | None:
         """Hash of a file's bytes, or of all files below a folder and their names; None if nothing is there."""

@@ -34,7 +34,7 @@ _LIBRARIES = (
 )
 
 
-def fingerprint(node: Node, catalog: CatalogProtocol, hashes: ContentHashes) -> dict[str, Any]:
+def fingerprint(node: Node, catalog: CatalogProtocol[Any, Any], hashes: ContentHashes) -> dict[str, Any]:
     """Everything a node's outputs follow from, as JSON: equal fingerprints, equal outputs.
 
     Inputs that are not files (the registry) take no part.
@@ -56,7 +56,9 @@ def fingerprint(node: Node, catalog: CatalogProtocol, hashes: ContentHashes) -> 
     }
 
 
-def output_hashes(node: Node, catalog: CatalogProtocol, hashes: ContentHashes) -> dict[str, str | None]:
+def output_hashes(
+    node: Node, catalog: CatalogProtocol[Any, Any], hashes: ContentHashes
+) -> dict[str, str | None]:
     """Content hash of every file or folder a node writes, by dataset; None where nothing is there."""
     paths = {name: file_of(catalog, name) for name in node.outputs}
     return {name: hashes.of(path) for name, path in sorted(paths.items()) if path is not None}
@@ -84,7 +86,7 @@ def external_paths(value: Any) -> tuple[Path, ...]:
     return tuple(paths()) if callable(paths) else ()
 
 
-def file_of(catalog: CatalogProtocol, name: str) -> Path | None:
+def file_of(catalog: CatalogProtocol[Any, Any], name: str) -> Path | None:
     """Where a dataset's file or folder is; None for what is kept elsewhere."""
     path = getattr(catalog.get(name), "_filepath", None)
     return None if path is None else Path(path)

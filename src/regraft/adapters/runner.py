@@ -44,7 +44,7 @@ class StepRunner(SequentialRunner):
     def _run(
         self,
         pipeline: Pipeline,
-        catalog: CatalogProtocol,
+        catalog: CatalogProtocol[Any, Any],
         hook_manager: "PluginManager | None" = None,
         run_id: str | None = None,
     ) -> None:

@@ -70,7 +70,7 @@ class TerminalHook:
             self._end_node(node, {}, is_skipped=False)
 
     @hook_impl
-    def after_pipeline_run(self, catalog: "CatalogProtocol", pipeline: "Pipeline") -> None:
+    def after_pipeline_run(self, catalog: "CatalogProtocol[Any, Any]", pipeline: "Pipeline") -> None:
         """The table, where the pipeline ends with a registration."""
         self._bar.close()
         if any("registration" in node.outputs for node in pipeline.nodes):
@@ -163,7 +163,10 @@ def _splits(manifest: Any) -> str:
 def _head(history: Mapping[str, Any]) -> str:
     summary = history["summary"]
     if "penalty" in summary:
-        return f"penalty {summary['penalty']:g}, gradient {summary['gradient_norm']:.0e} after {summary['iterations']} iterations"
+        return (
+            f"penalty {summary['penalty']:g}, gradient {summary['gradient_norm']:.0e} after "
+            f"{summary['iterations']} iterations"
+        )
     return f"converged, best epoch {summary['best_epoch']}"
 
 

@@ -25,6 +25,8 @@ from regraft.images.preprocessing import Preprocessing
 # One key only: with two, safetensors writes them in random order and equal models get unequal bytes.
 _METADATA_KEY = "regraft"
 _FORMAT = 1
+_LAYERS: TypeAdapter[LinearLayers | MlpLayers] = TypeAdapter(HeadLayers)  # type: ignore[arg-type]  # unions are taken
+_TARGET: TypeAdapter[BinaryTarget | MulticlassTarget] = TypeAdapter(Target)  # type: ignore[arg-type]
 
 
 def save_backbone(backbone: Backbone, path: Path) -> None:
@@ -146,8 +148,8 @@ def _restore_backbone(tensors: dict[str, Tensor], description: dict[str, Any]) -
 
 
 def _restore_head(tensors: dict[str, Tensor], description: dict[str, Any]) -> Head:
-    layers: LinearLayers | MlpLayers = TypeAdapter(HeadLayers).validate_python(description["head"]["layers"])
-    target: BinaryTarget | MulticlassTarget = TypeAdapter(Target).validate_python(description["target"])
+    layers = _LAYERS.validate_python(description["head"]["layers"])
+    target = _TARGET.validate_python(description["target"])
     feature_dim = description["head"]["feature_dim"]
     modules = layers.build(feature_dim, target.num_outputs)
     modules.load_state_dict(_without_prefix("head", tensors))

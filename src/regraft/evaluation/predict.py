@@ -3,6 +3,8 @@
 Knows no metric: rows of probabilities go out.
 """
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -41,13 +43,12 @@ def predict_images(
     images = manifest.iloc[rows][list(_COLUMNS)].reset_index(drop=True)
     total, done = len(models) * len(rows), 0
     tables = []
-    for name, classifier in models.items():
-        classifier = classifier.to(compute.device)
+    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    for name, model in models.items():
+        classifier = model.to(compute.device)
         parts = []
-        batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-        for part in map_streams(
-            lambda batch: classifier.predict_pixels(pixels[batch]), batches, compute=compute
-        ):
+        predict = partial(_predict_batch, classifier, pixels)
+        for part in map_streams(predict, batches, compute=compute):
             parts.append(part)
             done += len(part)
             report_progress("predicting", done, total)
@@ -61,3 +62,9 @@ def predict_images(
         columns = probability_columns(classifier.label_names)
         tables.append(pd.concat([table, pd.DataFrame(probabilities, columns=columns)], axis=1))
     return pd.concat(tables, ignore_index=True)
+
+
+def _predict_batch(
+    classifier: Classifier, pixels: NDArray[np.uint8], rows: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    return classifier.predict_pixels(pixels[rows])

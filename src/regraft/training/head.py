@@ -96,6 +96,7 @@ def fit_head(
 
 def _put_into(modules: nn.Sequential, probe: LinearProbe) -> None:
     linear = modules[0]
+    assert isinstance(linear, nn.Linear)
     with torch.no_grad():
         linear.weight.copy_(torch.from_numpy(probe.weight))
         linear.bias.copy_(torch.from_numpy(probe.bias))

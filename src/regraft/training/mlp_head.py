@@ -85,10 +85,10 @@ def fit_mlp_head(
             order = numpy_generator(settings.seed, "mlp_head", epoch).permutation(len(labels))
             head.train()
             total = 0.0
-            for rows in torch.from_numpy(order).split(settings.batch_size):
+            for rows in torch.split(torch.from_numpy(order), settings.batch_size):
                 loss = target.loss(head(features[rows]), labels[rows], label_smoothing=0.0)
                 optimiser.zero_grad()
-                loss.backward()
+                torch.autograd.backward(loss)
                 optimiser.step()
                 total += loss.item() * len(rows)
             head.eval()
@@ -106,8 +106,8 @@ def fit_mlp_head(
     head.load_state_dict(best)
     first = next(module for module in head if isinstance(module, nn.Linear))
     with torch.no_grad():
-        first.weight /= torch.from_numpy(scale)
-        first.bias -= first.weight @ torch.from_numpy(mean)
+        first.weight.div_(torch.from_numpy(scale))
+        first.bias.sub_(first.weight @ torch.from_numpy(mean))
     return FittedHead(
         head.requires_grad_(False),
         best_epoch,
