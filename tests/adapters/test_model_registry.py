@@ -115,7 +115,7 @@ def test_a_version_says_what_it_is_and_belongs_to_its_run(root: Path, register_o
     assert len(version.tags["classifier_sha256"]) == len(version.tags["data_sha256"]) == 64
     model = model_of(root, version)
     assert model.tags["mlflow.modelVersions"] == json.dumps([{"name": NAME, "version": 1}])
-    assert {(metric.key, metric.value) for metric in model.metrics or []} == {("test/accuracy/value", 0.9)}
+    assert {(metric.key, metric.value) for metric in model.metrics or []} == {("test/accuracy", 0.9)}
     assert model.params["train.backbone"] == "tiny_net"
     assert model.source_run_id == summary.run_id
 

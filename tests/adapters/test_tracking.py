@@ -67,7 +67,8 @@ def test_one_run_is_one_row_with_all_that_the_catalog_names(root: Path) -> None:
         "train.backbone": "tiny_net",
         "train.rates": "[0.1, 0.2]",
     }
-    assert row.data.metrics["test/accuracy/value"] == 0.9
+    assert row.data.metrics["test/accuracy"] == 0.9
+    assert row.data.metrics["test/accuracy/low"] == 0.8
     assert row.data.metrics["test/class _a/b_/recall"] == 1.0
     assert not any("confusion" in name or "weights" in name for name in row.data.metrics)
     files = client_of(root).list_artifacts(row.info.run_id)
@@ -96,6 +97,8 @@ def test_data_hash_depends_on_the_images_not_on_their_order(root: Path) -> None:
     assert hash_rows(table.iloc[::-1], ["sha256", "label"]) == digest
     assert hash_rows(table.assign(path="elsewhere"), ["sha256", "label"]) == digest
     assert hash_rows(table.assign(label="a"), ["sha256", "label"]) != digest
+    missing = [table.assign(group=pd.Series([None] * 3, dtype=kind)) for kind in ("object", "float", "str")]
+    assert len({hash_rows(one, ["sha256", "group"]) for one in missing}) == 1
 
 
 def test_git_commit_is_recorded_and_what_the_run_writes_does_not_make_the_tree_dirty(root: Path) -> None:
@@ -150,6 +153,17 @@ def test_system_metrics_are_there_even_for_a_run_shorter_than_their_interval(roo
     assert 0 <= the_row_of(root).data.metrics["system/cpu_utilization_percentage"] <= 100
 
 
+def test_only_the_named_keys_of_metrics_are_recorded(root: Path) -> None:
+    entry = tracking_sample.CATALOG["metrics"]
+    run(root, catalog={"metrics": entry | {"metadata": {"mlflow": {"kind": "metrics", "only": ["weights"]}}}})
+    assert not any(name.startswith("test/") for name in the_row_of(root).data.metrics)
+    wrong = entry | {"metadata": {"mlflow": {"kind": "metrics", "only": ["tset"]}}}
+    with pytest.raises(
+        TrackingError, match=r"metrics: metadata.mlflow.only: no tset; known: confusion, test"
+    ):
+        run(root, "evaluate", catalog={"metrics": wrong})
+
+
 def test_seven_processes_share_one_row(root: Path) -> None:
     for name in NODES:
         run(root, name)
@@ -159,7 +173,7 @@ def test_seven_processes_share_one_row(root: Path) -> None:
         f"regraft.done.{one}" for one in NODES
     }
     assert not any(name.startswith("regraft.reused.") for name in row.data.tags)
-    assert row.data.metrics["test/accuracy/value"] == 0.9
+    assert row.data.metrics["test/accuracy"] == 0.9
 
 
 def test_a_rerun_on_purpose_gets_a_row_of_its_own_that_is_whole(root: Path) -> None:
@@ -385,7 +399,7 @@ def test_a_mistake_in_the_metadata_is_named_before_anything_runs(root: Path) -> 
         | {"metadata": {"mlflow": {"kind": "artifact", "dir": "x"}}},
     }
     with pytest.raises(
-        TrackingError, match=r"(?s)history: .*'histroy'.*report: .*Keys: kind, prefix, folder, tags"
+        TrackingError, match=r"(?s)history: .*'histroy'.*report: .*Keys: kind, prefix, only, folder, tags"
     ):
         run(root, catalog=wrong)
     assert not (root / "data").exists()
@@ -428,7 +442,7 @@ def test_a_real_server_gets_the_same_and_its_files(root: Path, real_server: str)
     assert row.info.status == "FINISHED"
     assert row.info.artifact_uri is not None
     assert row.info.artifact_uri.startswith("mlflow-artifacts:")
-    assert row.data.metrics["test/accuracy/value"] == 0.9
+    assert row.data.metrics["test/accuracy"] == 0.9
     assert len(client.get_metric_history(row.info.run_id, "train/loss")) == 3
     path = client.download_artifacts(row.info.run_id, "report.json", str(root))
     assert json.loads(Path(path).read_text()) == {"num_images": 3}

@@ -125,7 +125,8 @@ def flatten_metrics(data: Any, *, prefix: str | None = None) -> dict[str, float]
     """Numbers of a nested mapping under slash-separated names.
 
     Args:
-        data: A mapping, nested at will. Texts, truth values, nothing and lists are no metrics: left out.
+        data: A mapping, nested at will; the name `value` stands for the mapping it is in (`accuracy: {value,
+            low, high}`). Texts, truth values, nothing and lists are no metrics: left out.
         prefix: Put before every name, with a slash.
 
     Returns:
@@ -133,7 +134,7 @@ def flatten_metrics(data: Any, *, prefix: str | None = None) -> dict[str, float]
     """
     found: dict[str, float] = {}
     for name, value in data.items():
-        path = f"{prefix}/{name}" if prefix else str(name)
+        path = "/".join([*([prefix] if prefix else []), *([] if name == "value" and prefix else [str(name)])])
         if isinstance(value, Mapping):
             found |= flatten_metrics(value, prefix=path)
         elif isinstance(value, Real) and not isinstance(value, bool):

@@ -30,6 +30,7 @@ class Recording(BaseModel):
     Attributes:
         kind: What of it.
         prefix: Before the names of metrics, with a slash.
+        only: Of metrics: the keys recorded, at the first level; all where none is named.
         folder: Of the run's artifacts.
         tags: Tags of the run, and where in the data each is found: a dotted path into mappings and
             attributes, or comma-separated columns of a table, whose distinct rows are hashed.
@@ -39,6 +40,7 @@ class Recording(BaseModel):
 
     kind: Literal["metrics", "history", "artifact", "model", "tags"]
     prefix: str | None = None
+    only: tuple[str, ...] = ()
     folder: str | None = None
     tags: dict[str, str] = {}
 
@@ -97,7 +99,7 @@ def record_output(
     run.set_tags(find_tags(data, name, several))
     for recording in several:
         if recording.kind == "metrics":
-            run.log_metrics(flatten_metrics(data, prefix=recording.prefix))
+            run.log_metrics(flatten_metrics(_select(data, recording.only, name), prefix=recording.prefix))
         elif recording.kind == "history":
             run.log_history(history_rows(data, prefix=recording.prefix))
         elif recording.kind == "artifact":
@@ -112,11 +114,11 @@ def record_from_disk(run: "TrackedRun", catalog: "CatalogProtocol[Any, Any]", re
             record_output(run, catalog, name, catalog.load(name) if needs_data else None, several)
 
 
-def tags_from_disk(catalog: "CatalogProtocol[Any, Any]", recordings: Recordings) -> dict[str, str]:
-    """Tags in outputs that are there already."""
+def tag_from_disk(tag: str, catalog: "CatalogProtocol[Any, Any]", recordings: Recordings) -> dict[str, str]:
+    """One tag, if some output gives it and is there already."""
     tags: dict[str, str] = {}
     for name, several in recordings.items():
-        if any(recording.tags for recording in several) and is_on_disk(catalog, name):
+        if any(tag in recording.tags for recording in several) and is_on_disk(catalog, name):
             tags |= find_tags(catalog.load(name), name, several)
     return tags
 
@@ -150,8 +152,17 @@ def hash_rows(table: Any, columns: Sequence[str]) -> str:
         raise TrackingError(
             f"metadata.mlflow.tags: no column {', '.join(missing)}; known: {', '.join(table.columns)}"
         )
-    rows = {"\t".join(map(str, row)) for row in table[list(columns)].itertuples(index=False)}
+    some = table[list(columns)].astype(object)
+    some = some.where(some.notna(), "")  # None before it was saved may be NaN after
+    rows = {"\t".join(map(str, row)) for row in some.itertuples(index=False)}
     return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()
+
+
+def _select(data: Mapping[str, Any], keys: Sequence[str], name: str) -> Mapping[str, Any]:
+    if missing := [key for key in keys if key not in data]:
+        known = ", ".join(sorted(map(str, data)))
+        raise TrackingError(f"catalog, {name}: metadata.mlflow.only: no {', '.join(missing)}; known: {known}")
+    return {key: data[key] for key in keys} if keys else data
 
 
 def _find_fact(data: Any, source: str, name: str) -> str:

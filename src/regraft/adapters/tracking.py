@@ -22,7 +22,7 @@ from regraft.adapters.recordings import (
     read_recordings,
     record_from_disk,
     record_output,
-    tags_from_disk,
+    tag_from_disk,
 )
 from regraft.adapters.tracking_server import (
     TrackingError,
@@ -193,7 +193,7 @@ class TrackingHook:
         _end_run("FINISHED")
 
     def _open_run(self, node: "Node") -> None:
-        from regraft.adapters.tracked_run import open_run
+        from regraft.adapters.tracked_run import DATA_TAG, open_run
 
         if self._context is None:
             raise TrackingError("no Kedro context: start pipelines through `kedro run` or a KedroSession")
@@ -202,7 +202,7 @@ class TrackingHook:
         _state.run = open_run(
             current_server(),
             parameters=self._context.config_loader["parameters"],
-            tags=tags_from_disk(catalog, read_recordings(catalog, earlier)),
+            tags=tag_from_disk(DATA_TAG, catalog, read_recordings(catalog, earlier)),
             redone={one.name for one in whole.from_nodes(node.name, *self._executed).nodes},
             project_path=Path(self._context.project_path),
         )
