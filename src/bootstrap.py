@@ -1,6 +1,6 @@
 """Make this checkout's own environment from the lock file, then run a command in it.
 
-`python3 src/bootstrap.py kedro run --pipeline finetune`: needs nothing but Python 3.11 to 3.13 with its `venv`.
+`python3 src/bootstrap.py kedro run --pipeline finetune` needs nothing but Python 3.11 to 3.13 with its `venv`.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ def main() -> int:
         return 0
     command = [str(SCRIPTS / sys.argv[1]), *sys.argv[2:]]
     try:
-        return subprocess.run(command, env=environment, cwd=ROOT).returncode
+        return subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode
     except FileNotFoundError:
         print(f"there is no {sys.argv[1]!r} in {SCRIPTS}", file=sys.stderr)
         return 127
@@ -51,9 +51,10 @@ def install(environment: dict[str, str]) -> None:
     """A virtual environment with exactly the packages of the lock file, each checked by its hash."""
     print("installing into .venv (once; about 6 GB, mostly PyTorch)", file=sys.stderr)
     if not (ENVIRONMENT / "pyvenv.cfg").is_file():
-        made = subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)])
+        made = subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=False)
         if made.returncode:
-            print("this Python cannot make environments; on Debian and Ubuntu: apt install python3-venv", file=sys.stderr)
+            hint = "on Debian and Ubuntu: apt install python3-venv"
+            print(f"this Python cannot make environments; {hint}", file=sys.stderr)
             made.check_returncode()
     python = SCRIPTS / Path(sysconfig.get_config_var("EXE") or "python").with_name("python").name
     uv = [str(python), "-m", "uv", "-q"]

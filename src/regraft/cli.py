@@ -61,9 +61,12 @@ def _log_to_file(verbose: bool) -> None:
     root.addHandler(file)
     logging.getLogger("kedro").setLevel(logging.INFO)
     logging.getLogger("regraft").setLevel(logging.DEBUG)
-    if verbose:
-        for handler in root.handlers:
+    for handler in root.handlers:
+        if verbose:
             handler.setLevel(logging.DEBUG)
+        elif handler is not file:
+            # Kedro logs a failure that is told in one line below, and tells how to resume what resumes by itself.
+            handler.addFilter(lambda record: not record.name.startswith("kedro"))
 
 
 def _one_line(error: BaseException) -> str:

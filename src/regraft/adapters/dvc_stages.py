@@ -19,7 +19,9 @@ from kedro.pipeline.node import Node
 from regraft.adapters.fingerprints import code_files, external_paths, file_of
 
 STEPS = ("ingest", "normalize", "build_backbone", "train_head", "fine_tune", "evaluate", "register")
-_HEADING = "# Written by `python -m regraft.adapters.dvc_stages` from the pipelines and the catalog; do not edit.\n"
+_HEADING = (
+    "# Written by `python -m regraft.adapters.dvc_stages` from the pipelines and the catalog; do not edit.\n"
+)
 # Where a step runs, and on how many cores, is no part of its result on one kind of machine; conf/local says it.
 _NOT_TRACKED = {"compute"}
 
@@ -31,7 +33,9 @@ def main(arguments: list[str]) -> int:
     wanted = render(project)
     present = path.read_text() if path.is_file() else ""
     if "--check" in arguments:
-        lines = difflib.unified_diff(present.splitlines(), wanted.splitlines(), "dvc.yaml", "as it should be", lineterm="")
+        lines = difflib.unified_diff(
+            present.splitlines(), wanted.splitlines(), "dvc.yaml", "as it should be", lineterm=""
+        )
         diff = "\n".join(lines)
         if diff:
             print(f"{diff}\ndvc.yaml is stale: run `python -m regraft.adapters.dvc_stages`", file=sys.stderr)
@@ -44,6 +48,7 @@ def render(project: Path) -> str:
     """The text of dvc.yaml for the project's configuration in conf/base."""
     bootstrap_project(project)
     with KedroSession.create(project_path=project, env="base") as session:
+        assert isinstance(session, KedroSession)
         catalog = session.load_context().catalog
     stages = {step: _stage(step, project, catalog) for step in STEPS}
     plots = sorted(
@@ -56,11 +61,13 @@ def render(project: Path) -> str:
     return _HEADING + yaml.safe_dump(body, sort_keys=False, width=120)
 
 
-def _stage(step: str, project: Path, catalog: CatalogProtocol) -> dict[str, Any]:
+def _stage(step: str, project: Path, catalog: CatalogProtocol[Any, Any]) -> dict[str, Any]:
     nodes = list(_nodes([step]))
     made = {name for node in nodes for name in node.outputs}
     needed = {name for node in nodes for name in node.inputs} - made
-    parameters = sorted(name.removeprefix("params:").split(".")[0] for name in needed if name.startswith("params:"))
+    parameters = sorted(
+        name.removeprefix("params:").split(".")[0] for name in needed if name.startswith("params:")
+    )
     files = {file for name in needed if not name.startswith("params:") and (file := file_of(catalog, name))}
     files |= {path for name in parameters for path in external_paths(catalog.load(f"params:{name}"))}
     files |= {path for node in nodes for path in code_files(node).values()}
@@ -69,7 +76,9 @@ def _stage(step: str, project: Path, catalog: CatalogProtocol) -> dict[str, Any]
         "cmd": f"kedro run --env base --pipeline {step}",
         "deps": sorted(_relative(file, project) for file in files),
         "params": [
-            {f"conf/base/parameters_{name}.yml": [name]} for name in dict.fromkeys(parameters) if name not in _NOT_TRACKED
+            {f"conf/base/parameters_{name}.yml": [name]}
+            for name in dict.fromkeys(parameters)
+            if name not in _NOT_TRACKED
         ],
     }
     if any("${globals:" in _parameter_file(project, name).read_text() for name in parameters):
@@ -90,7 +99,7 @@ def _nodes(steps: Iterable[str]) -> Iterable[Node]:
         yield from pipelines[step].nodes
 
 
-def _dvc_role(catalog: CatalogProtocol, name: str) -> str | None:
+def _dvc_role(catalog: CatalogProtocol[Any, Any], name: str) -> str | None:
     metadata = getattr(catalog.get(name, fallback_to_runtime_pattern=True), "metadata", None) or {}
     role = metadata.get("dvc")
     return None if role is None else str(role)
@@ -102,7 +111,9 @@ def _parameter_file(project: Path, name: str) -> Path:
 
 def _relative(path: Path, project: Path) -> str:
     absolute = path if path.is_absolute() else project / path
-    return absolute.relative_to(project).as_posix() if absolute.is_relative_to(project) else absolute.as_posix()
+    return (
+        absolute.relative_to(project).as_posix() if absolute.is_relative_to(project) else absolute.as_posix()
+    )
 
 
 if __name__ == "__main__":

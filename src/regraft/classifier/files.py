@@ -151,8 +151,9 @@ def _restore_head(tensors: dict[str, Tensor], description: dict[str, Any]) -> He
     layers = _LAYERS.validate_python(description["head"]["layers"])
     target = _TARGET.validate_python(description["target"])
     feature_dim = description["head"]["feature_dim"]
-    modules = layers.build(feature_dim, target.num_outputs)
-    modules.load_state_dict(_without_prefix("head", tensors))
+    with torch.device("meta"):  # else initial weights nobody wants are drawn from the global generator
+        modules = layers.build(feature_dim, target.num_outputs)
+    modules.load_state_dict(_without_prefix("head", tensors), assign=True)
     return Head(modules.eval(), layers, feature_dim, target)
 
 

@@ -94,12 +94,12 @@ def border_inputs(
         views: The views training will ask for.
         batch_size: Images a forward pass.
         compute: Device, precision, streams.
-        store: Keeps the arrays; a key depends on pixels, weights, preprocessing, view and precision.
+        store: Keeps the arrays; a key depends on pixels, weights, preprocessing, view and arithmetic.
     """
     if border is None:
         return PixelInputs(pixels, preprocessing, compute.device)
     frozen = copy.deepcopy(backbone).eval().to(compute.device, compute.frozen_dtype)
-    identity = _identity(backbone, border, pixels, preprocessing, compute)
+    identity = _identity(backbone, border, pixels, preprocessing, batch_size=batch_size, compute=compute)
     arrays = []
     for view in range(num_views(views)):
         blocks = _activations(
@@ -147,7 +147,13 @@ def _activations(
 
 
 def _identity(
-    backbone: Backbone, border: str, pixels: NDArray[np.uint8], preprocessing: Preprocessing, compute: Compute
+    backbone: Backbone,
+    border: str,
+    pixels: NDArray[np.uint8],
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int,
+    compute: Compute,
 ) -> str:
     digest = hashlib.sha256()
     stages = backbone.spec.stages
@@ -155,5 +161,7 @@ def _identity(
         digest.update(tensor_digest(backbone.stages[stage]).encode())
     digest.update(np.ascontiguousarray(pixels).data)
     digest.update(preprocessing.model_dump_json().encode())
-    digest.update(f"{pixels.shape} {compute.frozen_dtype} {compute.device.type}".encode())
+    # The size of a batch and the version of torch change the last bits: what is kept must be what would be computed.
+    arithmetic = f"{compute.frozen_dtype} {compute.device.type} {batch_size} {torch.__version__}"
+    digest.update(f"{pixels.shape} {arithmetic}".encode())
     return digest.hexdigest()[:32]

@@ -154,7 +154,7 @@ class _Loop:
         self.settings = settings
         self.compute = compute
         parameters = [parameter for module in trained for parameter in module.parameters()]
-        self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
+        self.parameters: list[Tensor] = [parameter for parameter in parameters if parameter.requires_grad]
         self.optimiser = build_optimiser(trained, settings.optimiser)
         self.mean_parameters = [parameter.detach().clone() for parameter in self.parameters]
 
@@ -207,7 +207,7 @@ class _Loop:
     def _update(self, inputs: BorderInputs, rows: Ints, views: Ints, labels: Ints) -> float:
         size = self.settings.micro_batch_size
 
-        def gradients_of(start: int) -> tuple[float, tuple[Tensor | None, ...]]:
+        def gradients_of(start: int) -> tuple[float, tuple[Tensor, ...]]:
             part = slice(start, start + size)
             logits = self._logits(inputs.batch(rows[part], views[part]))
             targets = torch.as_tensor(labels[part], device=logits.device)
@@ -217,21 +217,21 @@ class _Loop:
                 * len(targets)
                 / len(rows)
             )
-            return loss.item(), torch.autograd.grad(loss, self.parameters, allow_unused=True)
+            return loss.item(), torch.autograd.grad(loss, self.parameters)
 
-        loss, gradients = 0.0, [torch.zeros_like(parameter) for parameter in self.parameters]
+        loss, gradients = 0.0, list[Tensor]()
         for part_loss, part in map_streams(gradients_of, range(0, len(rows), size), compute=self.compute):
             loss += part_loss
-            for gradient, addend in zip(gradients, part, strict=True):
-                if addend is not None:
-                    gradient += addend
+            if gradients:
+                torch._foreach_add_(gradients, part)
+            else:
+                gradients = list(part)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         nn.utils.clip_grad_norm_(self.parameters, self.settings.optimiser.max_gradient_norm)
         self.optimiser.step()
         with torch.no_grad():
-            for mean, parameter in zip(self.mean_parameters, self.parameters, strict=True):
-                mean.lerp_(parameter, 1 - self.settings.averaging)
+            torch._foreach_lerp_(self.mean_parameters, self.parameters, 1 - self.settings.averaging)
         return loss
 
     def _measure(self, inputs: BorderInputs, labels: Ints) -> dict[str, float]:

@@ -61,7 +61,9 @@ def fit_head(
         split: (np.ascontiguousarray(features[rows, at_cut]), manifest[column].to_numpy(np.int64)[rows])
         for split, rows in splits.items()
     }
-    modules = layers.build(backbone.feature_dim, target.num_outputs)
+    with torch.device("meta"):  # else initial weights nobody wants are drawn from the global generator
+        modules = layers.build(backbone.feature_dim, target.num_outputs)
+    modules.to_empty(device="cpu")
     if isinstance(settings, SolverSettings):
         groups = _group_numbers(manifest.iloc[splits["train"]])
         probe = fit_linear_probe(*data["train"], num_classes=len(names), groups=groups, settings=settings)

@@ -111,6 +111,6 @@ def fit_mlp_head(
     return FittedHead(
         head.requires_grad_(False),
         best_epoch,
-        history[-1]["epoch"] - best_epoch >= settings.patience,
+        best_epoch > 0 and history[-1]["epoch"] - best_epoch >= settings.patience,
         history,
     )

@@ -50,7 +50,7 @@ def build_optimiser(modules: Sequence[nn.Module], settings: OptimiserSettings) -
         ):
             if members:
                 groups.append({"params": members, "lr": rate, "top_lr": rate, "weight_decay": decay})
-    return torch.optim.AdamW(groups, foreach=True)
+    return torch.optim.AdamW(groups, fused=True)
 
 
 def set_learning_rates(

@@ -5,10 +5,12 @@ The only module that touches torch's global state; knows nothing of models or da
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -89,6 +91,9 @@ def reproducible(compute: Compute) -> Iterator[None]:
     Raises:
         RuntimeError: Inside, where an operation has no deterministic form and `compute.deterministic` is set.
     """
+    if compute.deterministic:
+        # cuBLAS reads it when CUDA starts; without it matrix products refuse to run deterministically.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     threads = torch.get_num_threads()
     debug_mode = torch.get_deterministic_debug_mode()
     benchmark = torch.backends.cudnn.benchmark
@@ -118,16 +123,19 @@ def map_streams(
         with _one_thread():
             yield from map(function, items)
         return
-    with (
-        _one_thread(),
-        ThreadPoolExecutor(compute.num_streams, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-    ):
-        yield from pool.map(function, items)
+    with _one_thread():
+        yield from _pool(compute.num_streams).map(function, items)
 
 
 def numpy_generator(seed: int, *keys: int | str) -> np.random.Generator:
     """As `generator_for`, for numpy."""
     return np.random.default_rng(seed_for(seed, *keys))
+
+
+@cache
+def _pool(num_streams: int) -> ThreadPoolExecutor:
+    # Kept: training asks for it at every update.
+    return ThreadPoolExecutor(num_streams, initializer=torch.set_num_threads, initargs=(1,))
 
 
 @contextmanager

@@ -1,0 +1,167 @@
+"""Accuracy on the demonstration data over several splits: `python benchmarks/elpv.py --seeds 5`.
+
+Runs the product's own steps with the shipped configuration, random stratified 75/25 as Deitsch et al. 2019 and with
+whole modules held out, and prints mean and spread of probe and fine-tuned model on the test images.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from kedro.config import OmegaConfigLoader
+
+from regraft.adapters.datasets import ArrayFolder, write_blocks
+from regraft.backbones.backbone import build_backbone, freeze
+from regraft.backbones.weights import input_contract, load_weights
+from regraft.classifier import assemble
+from regraft.evaluation.predict import predict_images
+from regraft.images.index import index_images
+from regraft.images.manifest import build_manifest
+from regraft.images.pixels import normalize_images
+from regraft.images.sources import demo_files, label_order, list_images
+from regraft.options.build_backbone import BuildBackboneOptions
+from regraft.options.compute import ComputeOptions
+from regraft.options.fine_tune import FineTuneOptions
+from regraft.options.ingest import IngestOptions
+from regraft.options.normalize import NormalizeOptions
+from regraft.options.train_head import TrainHeadOptions
+from regraft.training.features import extract_features
+from regraft.training.fine_tune import fine_tune, labelled
+from regraft.training.head import fit_head
+from regraft.training.reproducibility import reproducible
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--splits", default="random,grouped")
+    parser.add_argument("--set", action="append", default=[], help="fine_tune.max_epochs=4: a JSON value")
+    arguments = parser.parse_args()
+    parameters = OmegaConfigLoader("conf", base_env="base", default_run_env="base")["parameters"]
+    for assignment in arguments.set:
+        path, _, value = assignment.partition("=")
+        step, *keys, last = path.split(".")
+        target = parameters[step]
+        for key in keys:
+            target = target[key]
+        target[last] = json.loads(value)
+    with tempfile.TemporaryDirectory() as folder:
+        run(parameters, Path(folder), arguments.seeds, arguments.splits.split(","))
+
+
+def run(parameters: dict[str, Any], folder: Path, num_seeds: int, splits: list[str]) -> None:
+    ingest = IngestOptions.model_validate(parameters["ingest"])
+    backbone_options = BuildBackboneOptions.model_validate(parameters["build_backbone"])
+    compute = ComputeOptions.model_validate(parameters["compute"]).resolve()
+    source = ingest.source.model_copy(update={"path": next(iter(demo_files(ingest.source).values())).parent})
+    index, _ = index_images(
+        list_images(source), max_unreadable_fraction=0, exclude=(), on_progress=lambda *_: None
+    )
+    preprocessing = NormalizeOptions.model_validate(parameters["normalize"]).preprocessing(
+        input_contract(backbone_options.spec, backbone_options.weights)
+    )
+    pixels = stored(
+        folder / "pixels.npy", normalize_images(index, preprocessing, num_workers=2, block_rows=256)
+    )
+    weights, receipt = load_weights(backbone_options.spec, backbone_options.weights)
+    backbone = build_backbone(
+        backbone_options.name, weights=weights, cut=backbone_options.cut, receipt=receipt
+    )
+    freeze(backbone)
+    blocks = extract_features(
+        backbone, pixels, preprocessing, batch_size=backbone_options.batch_size, compute=compute
+    )
+    features = stored(folder / "features.npy", blocks)
+    for kind in splits:
+        accuracies: dict[str, list[float]] = {"probe": [], "fine_tuned": []}
+        for seed in range(num_seeds):
+            started_s = time.monotonic()
+            manifest, label_names = build_manifest(
+                index,
+                ingest.split.model_copy(update={"kind": kind, "seed": seed}),
+                min_images_per_class=ingest.min_images_per_class,
+                label_order=label_order(source),
+            )
+            for model, accuracy in one_split(
+                parameters,
+                seed,
+                manifest,
+                label_names,
+                features,
+                backbone,
+                pixels,
+                preprocessing,
+                compute,
+                folder,
+            ).items():
+                accuracies[model].append(accuracy)
+            line = ", ".join(f"{model} {values[-1]:.2%}" for model, values in accuracies.items())
+            print(f"{kind} seed {seed}: {line} ({time.monotonic() - started_s:.0f} s)", flush=True)
+        for model, values in accuracies.items():
+            spread = f" ± {statistics.stdev(values):.2%}" if len(values) > 1 else ""
+            print(
+                f"{kind}, {model}: {statistics.mean(values):.2%}{spread} over {num_seeds} seeds", flush=True
+            )
+
+
+def one_split(
+    parameters: dict[str, Any],
+    seed: int,
+    manifest: pd.DataFrame,
+    label_names: dict[str, list[str]],
+    features: np.ndarray,
+    backbone: Any,
+    pixels: np.ndarray,
+    preprocessing: Any,
+    compute: Any,
+    folder: Path,
+) -> dict[str, float]:
+    """Test accuracy of probe and fine-tuned model."""
+    head_options = TrainHeadOptions.model_validate(parameters["train_head"]).head
+    options = FineTuneOptions.model_validate({**parameters["fine_tune"], "seed": seed})
+    head, _ = fit_head(
+        features,
+        backbone,
+        manifest,
+        label_names,
+        layers=head_options.layers(),
+        settings=head_options.settings(),
+    )
+    probe = assemble(backbone, head, preprocessing, views=options.predict_views)
+    with reproducible(compute):
+        tuned = fine_tune(
+            probe,
+            labelled(pixels, manifest, "train", "label"),
+            labelled(pixels, manifest, "val", "label"),
+            settings=options.settings(),
+            compute=compute,
+            store=ArrayFolder(folder=str(folder / f"activations-{seed}")),
+        )
+        for row in tuned.history:
+            print("   ", {name: round(value, 4) for name, value in row.items()}, file=sys.stderr, flush=True)
+        models = {"probe": probe, "fine_tuned": tuned.classifier}
+        predictions = predict_images(models, pixels, manifest, batch_size=8, compute=compute)
+    test = predictions[predictions["split"] == "test"]
+    return {
+        model: float((rows["predicted"] == rows["label"]).mean())
+        for model, rows in ((model, test[test["model"] == model]) for model in models)
+    }
+
+
+def stored(path: Path, blocks: Any) -> np.ndarray:
+    """Blocks as a memory-mapped array."""
+    write_blocks(path, blocks, task="")
+    return np.load(path, mmap_mode="r")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()
