@@ -1,0 +1,117 @@
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from regraft.classifier import Classifier
+from regraft.classifier.classifier import normalize_pixels
+from regraft.images.decoding import UnreadableImageError
+from regraft.images.preprocessing import Preprocessing, apply
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def make_pictures() -> list[Image.Image]:
+    generator = np.random.default_rng(0)
+    sizes = [(50, 40), (32, 32), (20, 64)]
+    return [Image.fromarray(generator.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in sizes]
+
+
+def encode(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def test_pixels_are_normalised_by_hand(preprocessing: Preprocessing) -> None:
+    pixels = torch.full((1, 2, 3, 3), 51, dtype=torch.uint8)  # a fifth of full scale
+    images = normalize_pixels(pixels, preprocessing)
+    assert images.shape == (1, 3, 2, 3)
+    assert images.dtype is torch.float32
+    # (0.2 − 0.5) / 0.25, (0.2 − 0.4) / 0.2, (0.2 − 0.3) / 0.3; 1e-6: float32
+    assert images[0, :, 0, 0].tolist() == pytest.approx([-1.2, -1.0, -1 / 3], abs=1e-6)
+    assert (images == images[:, :, :1, :1]).all()
+
+
+def test_logits_are_those_of_the_head_on_pooled_features(make_probe: Callable[..., Classifier]) -> None:
+    probe = make_probe()
+    images = torch.randn(4, 3, 32, 32)
+    with torch.inference_mode():
+        features = probe.backbone.forward_features(images)[probe.backbone.cut]
+        assert torch.equal(probe(images), probe.head(features))
+
+
+def test_images_are_predicted_as_their_prepared_pixels(
+    make_probe: Callable[..., Classifier], preprocessing: Preprocessing
+) -> None:
+    probe, pictures = make_probe(), make_pictures()
+    prepared = np.stack([apply(preprocessing, picture) for picture in pictures])
+    probabilities = probe.predict_images(pictures)
+    assert np.array_equal(probabilities, probe.predict_pixels(prepared))
+    assert probabilities.shape == (3, 3)
+    assert probabilities.dtype == np.float64
+    assert np.allclose(probabilities.sum(axis=1), 1, rtol=0, atol=1e-12)
+    assert probabilities.std(axis=0).max() > 1e-3  # the three pictures are told apart
+
+
+def test_opened_encoded_and_stored_images_are_predicted_alike(
+    make_probe: Callable[..., Classifier], tmp_path: Path
+) -> None:
+    probe, pictures = make_probe(), make_pictures()
+    encoded = [encode(picture) for picture in pictures]
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for path, content in zip(paths, encoded, strict=True):
+        path.write_bytes(content)
+    expected = probe.predict_images(pictures)
+    assert np.array_equal(probe.predict_images(encoded), expected)
+    assert np.array_equal(probe.predict_images(paths), expected)
+
+
+def test_no_images_give_no_rows(make_probe: Callable[..., Classifier]) -> None:
+    assert make_probe().predict_images([]).shape == (0, 3)
+
+
+def test_what_is_no_image_is_refused(make_probe: Callable[..., Classifier]) -> None:
+    with pytest.raises(UnreadableImageError):
+        make_probe().predict_images([b"no image"])
+
+
+def test_views_are_averaged_as_probabilities(
+    make_probe: Callable[..., Classifier], draw_shapes: Callable
+) -> None:
+    pixels, _ = draw_shapes(5)
+    plain, averaging = make_probe(views="identity"), make_probe(views="flips")
+    flipped = [pixels, pixels[:, :, ::-1], pixels[:, ::-1], pixels[:, ::-1, ::-1]]
+    expected = np.mean([plain.predict_pixels(np.ascontiguousarray(view)) for view in flipped], axis=0)
+    # 1e-6: convolutions of float32
+    np.testing.assert_allclose(averaging.predict_pixels(pixels), expected, rtol=0, atol=1e-6)
+    assert abs(expected - plain.predict_pixels(pixels)).max() > 1e-4
+
+
+def test_binary_probabilities_have_two_columns(
+    make_probe: Callable[..., Classifier], draw_shapes: Callable
+) -> None:
+    probe = make_probe(("functional", "defective"))
+    pixels, _ = draw_shapes(4)
+    with torch.inference_mode():
+        logits = probe(normalize_pixels(torch.from_numpy(pixels), probe.preprocessing))
+    probabilities = probe.predict_pixels(pixels)
+    assert probe.label_names == ("functional", "defective")
+    # 1e-12: both are float64 from the same logits
+    np.testing.assert_allclose(
+        probabilities[:, 1], torch.sigmoid(logits.double())[:, 0].numpy(), rtol=0, atol=1e-12
+    )
+
+
+def test_predicting_leaves_no_gradients_behind(
+    make_probe: Callable[..., Classifier], draw_shapes: Callable
+) -> None:
+    probe = make_probe()
+    probe.requires_grad_(True)
+    probe.predict_pixels(draw_shapes(2)[0])
+    assert all(parameter.grad is None for parameter in probe.parameters())
+    assert not probe.training
