@@ -143,7 +143,8 @@ def _add_version(run: "TrackedRun", name: str, digest: str, request: Registratio
     from mlflow.exceptions import MlflowException
     from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-    facts = {key: text for key, text in run.tags.items() if not key.startswith(("mlflow.", "regraft."))}
+    of_the_run = ("mlflow.", "regraft.", "command", "registered_model")
+    facts = {key: text for key, text in run.tags.items() if not key.startswith(of_the_run)}
     facts |= {
         key: str(value) for key, value in request.registration.items() if isinstance(value, str | int | float)
     }

@@ -342,7 +342,8 @@ def _describe_command() -> dict[str, str]:
     return {
         "mlflow.user": os.environ.get("USER") or os.environ.get("LOGNAME") or "unknown",
         "mlflow.source.type": "LOCAL",
-        "mlflow.source.name": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:_MAX_TAG_LENGTH],
+        "mlflow.source.name": Path(sys.argv[0]).name,
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:_MAX_TAG_LENGTH],
     }
 
 
