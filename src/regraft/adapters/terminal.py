@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
@@ -28,12 +29,12 @@ class TerminalHook:
 
     def __init__(self) -> None:
         self._verbosity = 1
-        self._step: str | None = None
-        self._facts: list[str] = []
-        self._started_s = 0.0
         self._run_started_s = 0.0
+        self._node_started_s = 0.0
         self._num_run = 0
+        self._steps: dict[str, _Step] = {}
         self._bar = _BarHandler()
+        self._skips = _Listener(self._note_skip)
 
     def set_verbosity(self, verbosity: int) -> None:
         """0 writes the result alone, 1 a line a step and bars."""
@@ -43,31 +44,32 @@ class TerminalHook:
     def before_pipeline_run(self, pipeline: "Pipeline") -> None:
         """Listen to progress and skipped nodes."""
         self._run_started_s = time.monotonic()
-        self._remaining = {step: 0 for node in pipeline.nodes for step in node.tags}
+        self._num_run = 0
+        self._steps = {}
         for node in pipeline.nodes:
-            self._remaining[_step_of(node)] += 1
-        self._is_skipped = dict.fromkeys(self._remaining, True)
+            self._steps.setdefault(_step_of(node), _Step()).num_left += 1
         progress = logging.getLogger(PROGRESS_LOGGER)
         progress.setLevel(logging.DEBUG)
         progress.propagate = False
         if self._verbosity and sys.stderr.isatty():
             progress.addHandler(self._bar)
-        steps = logging.getLogger(STEPS_LOGGER)
-        steps.addHandler(_Listener(lambda record: self._end_node(record.node, {}, is_skipped=True)))
+        logging.getLogger(STEPS_LOGGER).addHandler(self._skips)
 
     @hook_impl
-    def before_node_run(self, node: "Node") -> None:
-        """Start the clock of a step."""
-        self._enter(node)
+    def before_node_run(self) -> None:
+        """Start a node's clock."""
+        self._node_started_s = time.monotonic()
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: "Node") -> None:
         """Note what there is to say about an artefact once it is safely there."""
+        step = self._steps[_step_of(node)]
         if describe := _FACTS.get(dataset_name):
-            self._facts.append(describe(data))
+            step.facts.append(describe(data))
         if dataset_name == node.outputs[-1]:
             self._num_run += 1
-            self._end_node(node, {}, is_skipped=False)
+            step.seconds += time.monotonic() - self._node_started_s
+            self._end_node(node)
 
     @hook_impl
     def after_pipeline_run(self, catalog: "CatalogProtocol[Any, Any]", pipeline: "Pipeline") -> None:
@@ -89,24 +91,26 @@ class TerminalHook:
         """Leave no bar behind."""
         self._bar.close()
 
-    def _enter(self, node: "Node") -> None:
-        step = _step_of(node)
-        if step != self._step:
-            self._step, self._facts, self._started_s = step, [], time.monotonic()
+    def _note_skip(self, record: Any) -> None:
+        self._end_node(record.node)
 
-    def _end_node(self, node: "Node", _: object, *, is_skipped: bool) -> None:
-        self._enter(node)
-        step = _step_of(node)
-        self._is_skipped[step] &= is_skipped
-        self._remaining[step] -= 1
-        if self._remaining[step] == 0 and self._verbosity:
+    def _end_node(self, node: "Node") -> None:
+        # Steps interleave: a node runs as soon as its inputs are there. A step's line comes with its last node.
+        name, step = _step_of(node), self._steps[_step_of(node)]
+        step.num_left -= 1
+        if step.num_left == 0 and self._verbosity:
             self._bar.close()
-            facts = "up to date" if self._is_skipped[step] else "; ".join(self._facts) or "done"
-            print(
-                f"{step:<15} {facts:<86} {time.monotonic() - self._started_s:6.1f} s",
-                file=sys.stderr,
-                flush=True,
-            )
+            facts = "; ".join(step.facts) or ("done" if step.seconds else "up to date")
+            print(f"{name:<15} {facts:<86} {step.seconds:6.1f} s", file=sys.stderr, flush=True)
+
+
+@dataclass
+class _Step:
+    """How far a step has come: nodes left, what there is to say, seconds of those that ran."""
+
+    num_left: int = 0
+    facts: list[str] = field(default_factory=list)
+    seconds: float = 0.0
 
 
 def closing_table(
