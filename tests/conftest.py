@@ -105,13 +105,13 @@ def make_probe(
 
 @pytest.fixture(scope="session")
 def draw_shapes() -> Callable[..., tuple[NDArray[np.uint8], NDArray[np.int64]]]:
-    """Discs, squares and crosses in noise: pixels `(N, S, S, 3)` uint8 and labels `(N,)` in [0, K), in turn."""
+    """Reddish discs, greenish squares and bluish crosses in noise: pixels `(N, S, S, 3)` uint8 and labels `(N,)` in [0, K), in turn."""
 
     def draw(
         num_images: int, *, size: int = 32, num_classes: int = 3, seed: int = 0
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         generator = np.random.default_rng(seed)
-        pixels = generator.integers(0, 130, (num_images, size, size, 3))
+        pixels = generator.integers(0, 100, (num_images, size, size, 3))
         labels = np.arange(num_images) % num_classes
         for image, label in zip(pixels, labels, strict=True):
             y, x = np.mgrid[:size, :size] - generator.integers(size // 3, 2 * size // 3, (2, 1, 1))
@@ -120,7 +120,8 @@ def draw_shapes() -> Callable[..., tuple[NDArray[np.uint8], NDArray[np.int64]]]:
                 np.maximum(abs(x), abs(y)) < size // 6,
                 np.minimum(abs(x), abs(y)) < size // 16,
             )[label]
-            image[shape] += generator.integers(60, 125, 3)
+            image[shape] += generator.integers(20, 60, 3)
+            image[shape, label] += 90
         return pixels.astype(np.uint8), labels.astype(np.int64)
 
     return draw

@@ -50,9 +50,10 @@ class PixelInputs:
     def batch(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
         """See `BorderInputs.batch`."""
         images = normalize_pixels(torch.as_tensor(self.pixels[rows], device=self.device), self.preprocessing)
-        return torch.stack(
+        turned = torch.stack(
             [apply_view(image[None], int(view))[0] for image, view in zip(images, views, strict=True)]
         )
+        return turned.contiguous(memory_format=torch.channels_last)  # as the classifier predicts: the same bits
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ def fit_head(
             "penalty": probe.penalty,
         }
         rows = probe.history
+        used_up = f"{probe.iterations} iterations; raise train_head.head.max_iterations, or the penalties"
     else:
         fitted = fit_mlp_head(modules, target, data["train"], data["val"], settings=settings)
         modules, rows = fitted.head, fitted.history
@@ -84,12 +85,9 @@ def fit_head(
             "is_converged": fitted.is_converged,
             "best_epoch": fitted.best_epoch,
         }
+        used_up = f"{len(rows)} epochs; raise train_head.head.max_epochs, or lower its learning_rate"
     if not summary["is_converged"]:
-        raise NotConvergedError(
-            f"the head did not converge ({summary['criterion']}) in {len(rows)} epochs or "
-            f"{summary.get('iterations', 0)} iterations; raise train_head.head.max_iterations or max_epochs, "
-            "or a larger penalty"
-        )
+        raise NotConvergedError(f"the head did not converge ({summary['criterion']}) in {used_up}")
     return Head(modules.eval().requires_grad_(False), layers, backbone.feature_dim, target), {
         "summary": summary,
         "rows": rows,

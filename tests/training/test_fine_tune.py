@@ -1,0 +1,407 @@
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from regraft.backbones.backbone import tensor_digest
+from regraft.classifier import Classifier, classifier_bytes
+from regraft.classifier.classifier import normalize_pixels
+from regraft.training.fine_tune import (
+    FineTuned,
+    FineTuneSettings,
+    Labelled,
+    fine_tune,
+    labelled,
+    num_trained,
+)
+from regraft.training.optimiser import OptimiserSettings
+from regraft.training.reproducibility import Compute
+
+OPTIMISER = OptimiserSettings(
+    learning_rate=3e-4, layer_decay=0.8, weight_decay=0.01, warmup_fraction=0.1, max_gradient_norm=5.0
+)
+SETTINGS = FineTuneSettings(
+    num_stages=2,
+    depthwise="trained",
+    optimiser=OPTIMISER,
+    max_epochs=2,
+    patience=100,
+    selection_metric="log_loss",
+    batch_size=8,
+    micro_batch_size=4,
+    label_smoothing=0.0,
+    views="identity",
+    averaging=0.0,
+    seed=0,
+)
+# Down the gradient of all training pictures: with val the same pictures, epoch 1 is better for sure.
+ONE_SMALL_STEP = {"batch_size": 30, "max_epochs": 1, "learning_rate": 1e-5}
+Tune = Callable[..., FineTuned]
+
+
+@pytest.fixture
+def tune(fitted_probe: Classifier, shapes: tuple[Labelled, Labelled], compute: Compute, store: Any) -> Tune:
+    """Fine-tunes a small probe on discs, squares and crosses, with changes to `SETTINGS`."""
+
+    def run(
+        probe: Classifier = fitted_probe,
+        *,
+        train: Labelled = shapes[0],
+        val: Labelled = shapes[1],
+        num_streams: int = 1,
+        learning_rate: float = OPTIMISER.learning_rate,
+        **changes: Any,
+    ) -> FineTuned:
+        optimiser = dataclasses.replace(OPTIMISER, learning_rate=learning_rate)
+        return fine_tune(
+            probe,
+            train,
+            val,
+            settings=dataclasses.replace(SETTINGS, optimiser=optimiser, **changes),
+            compute=dataclasses.replace(compute, num_streams=num_streams),
+            store=store,
+        )
+
+    return run
+
+
+def logits(classifier: Classifier, split: Labelled, *, batch_size: int = 4) -> torch.Tensor:
+    """In the batches in which fine-tuning measures, so that equal weights give equal bits."""
+    with torch.inference_mode():
+        images = normalize_pixels(torch.from_numpy(split.pixels), classifier.preprocessing)
+        return torch.cat([classifier(part) for part in images.split(batch_size)])
+
+
+def log_loss(classifier: Classifier, split: Labelled) -> float:
+    probabilities = classifier.target.probabilities(logits(classifier, split)).numpy()
+    return float(-np.log(probabilities[np.arange(len(split.labels)), split.labels]).mean())
+
+
+def wrong(split: Labelled) -> Labelled:
+    """The same images, every label another: the better a model gets, the worse it looks."""
+    return Labelled(split.pixels, (split.labels + 1) % 3)
+
+
+def moved(before: Classifier, after: Classifier) -> set[str]:
+    """Names of parameters and buffers that are not the same bits."""
+    old = before.state_dict()
+    return {name for name, tensor in after.state_dict().items() if not torch.equal(tensor, old[name])}
+
+
+@pytest.mark.parametrize("num_stages", [0, 2, 4])
+def test_epoch_0_is_the_probe_on_val(
+    tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled], num_stages: int
+) -> None:
+    probe, val = fitted_probe, shapes[1]
+    result = tune(probe, num_stages=num_stages)
+    expected = probe.target.probabilities(logits(probe, val)).numpy()
+    # Exact in float32; 1e-15: the order of a sum of float64
+    assert result.history[0]["val_log_loss"] == pytest.approx(log_loss(probe, val), abs=1e-15)
+    assert result.history[0]["val_accuracy"] == (expected.argmax(axis=1) == val.labels).mean()
+    assert result.history[0]["epoch"] == 0
+    assert "train_loss" not in result.history[0]
+
+
+@pytest.mark.parametrize("changes", [{"max_epochs": 0}, {"learning_rate": 1e-30, "max_epochs": 1}])
+@pytest.mark.parametrize("num_stages", [0, 2, 4])
+def test_without_a_step_the_classifier_is_backbone_and_head(
+    tune: Tune,
+    fitted_probe: Classifier,
+    shapes: tuple[Labelled, Labelled],
+    num_stages: int,
+    changes: dict[str, Any],
+) -> None:
+    probe = fitted_probe
+    result = tune(probe, num_stages=num_stages, **changes)
+    assert torch.equal(logits(result.classifier, shapes[1]), logits(probe, shapes[1]))
+    assert classifier_bytes(result.classifier) == classifier_bytes(probe)
+    assert result.best_epoch == 0
+    assert len({row["val_log_loss"] for row in result.history}) == 1
+
+
+@pytest.mark.parametrize("num_stages", [0, 1, 2, 3, 4])
+def test_frozen_stages_do_not_move_and_no_norm_learns_statistics(
+    tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled], num_stages: int
+) -> None:
+    probe = fitted_probe
+    before = {name: tensor_digest(stage) for name, stage in probe.backbone.stages.items()}
+    result = tune(probe, val=shapes[0], num_stages=num_stages, **ONE_SMALL_STEP)
+    assert result.best_epoch == 1, "or nothing is handed back that could have moved"
+    after = {name: tensor_digest(stage) for name, stage in result.classifier.backbone.stages.items()}
+    has_moved = [before[name] != after[name] for name in before]
+    assert has_moved == [False] * (4 - num_stages) + [True] * num_stages
+    names = moved(probe, result.classifier)
+    assert {"head.0.weight", "head.0.bias"} <= names
+    assert not [name for name in names if "running" in name or "num_batches" in name]
+    assert [name for name in probe.state_dict() if "running_var" in name], "there are statistics to keep"
+
+
+def test_the_given_probe_is_not_changed(tune: Tune, fitted_probe: Classifier) -> None:
+    probe = fitted_probe
+    before = classifier_bytes(probe)
+    tune(probe, num_stages=4)
+    assert classifier_bytes(probe) == before
+    assert not any(parameter.requires_grad for parameter in probe.parameters())
+
+
+def test_frozen_depthwise_convolutions_and_their_norms_do_not_move(
+    tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled]
+) -> None:
+    probe = fitted_probe
+    frozen, trained = (
+        moved(probe, tune(probe, num_stages=4, depthwise=how, val=shapes[0], **ONE_SMALL_STEP).classifier)
+        for how in ("frozen", "trained")
+    )
+    depthwise = set()
+    for stage, module in probe.backbone.stages.items():
+        for name, layer in module.named_modules():
+            if isinstance(layer, nn.Conv2d) and layer.groups > 1:
+                norm = name.replace("conv_dw", "bn1" if stage == "blocks.0" else "bn2")
+                prefix = f"backbone.stages.{stage.replace('.', '_')}"
+                depthwise |= {f"{prefix}.{name}.weight", f"{prefix}.{norm}.weight", f"{prefix}.{norm}.bias"}
+    assert len(depthwise) == 3 * 5  # blocks.0 to blocks.2 hold 1, 2 and 2
+    assert depthwise <= trained
+    assert trained - frozen == depthwise
+
+
+@pytest.mark.parametrize("num_stages", [1, 4])
+def test_streams_do_not_change_a_bit(tune: Tune, shapes: tuple[Labelled, Labelled], num_stages: int) -> None:
+    one, two = (
+        tune(val=shapes[0], num_stages=num_stages, views="flips", learning_rate=1e-5, num_streams=count)
+        for count in (1, 2)
+    )
+    assert one.history == two.history
+    assert one.best_epoch > 0
+    assert classifier_bytes(one.classifier) == classifier_bytes(two.classifier)
+
+
+def test_same_seed_same_bits_whatever_was_drawn_before(tune: Tune) -> None:
+    torch.manual_seed(1)
+    first = tune(views="flips")
+    torch.manual_seed(2)
+    again, other = tune(views="flips"), tune(views="flips", seed=1)
+    assert first.history == again.history
+    assert classifier_bytes(first.classifier) == classifier_bytes(again.classifier)
+    assert first.history[1] != other.history[1]
+
+
+def test_global_generators_are_left_alone(tune: Tune, fitted_probe: Classifier) -> None:
+    probe = fitted_probe
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    tune(probe, views="flips")
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1]
+
+
+def test_the_probe_is_handed_back_where_every_epoch_is_worse(
+    tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled]
+) -> None:
+    result = tune(val=wrong(shapes[0]))
+    losses = [row["val_log_loss"] for row in result.history]
+    assert min(losses[1:]) > losses[0] + 0.1
+    assert result.best_epoch == 0
+    assert classifier_bytes(result.classifier) == classifier_bytes(fitted_probe)
+
+
+def test_the_best_epoch_is_handed_back_though_later_ones_are_worse(
+    tune: Tune, shapes: tuple[Labelled, Labelled]
+) -> None:
+    result = tune(max_epochs=4)
+    losses = [row["val_log_loss"] for row in result.history]
+    assert 0 < result.best_epoch < 4
+    assert result.best_epoch == int(np.argmin(losses))
+    assert losses[-1] > losses[result.best_epoch] + 0.01
+    # Exact in float32; 1e-12: the order of a sum of float64
+    assert log_loss(result.classifier, shapes[1]) == pytest.approx(losses[result.best_epoch], abs=1e-12)
+
+
+def test_selection_metric_chooses_the_epoch(tune: Tune, shapes: tuple[Labelled, Labelled]) -> None:
+    by_loss, by_accuracy = (
+        tune(val=shapes[0], max_epochs=4, selection_metric=metric) for metric in ("log_loss", "accuracy")
+    )
+    assert by_loss.history == by_accuracy.history
+    accuracies = [row["val_accuracy"] for row in by_loss.history]
+    assert accuracies[0] == accuracies[4] == 1
+    assert by_accuracy.best_epoch == 0, "of equals the first"
+    assert by_loss.best_epoch > 0
+
+
+def test_training_stops_after_patience(tune: Tune, shapes: tuple[Labelled, Labelled]) -> None:
+    result = tune(val=wrong(shapes[0]), max_epochs=9, patience=2)
+    assert result.best_epoch == 0
+    assert [row["epoch"] for row in result.history] == [0, 1, 2]
+
+
+def test_fine_tuning_learns(tune: Tune, shapes: tuple[Labelled, Labelled]) -> None:
+    result = tune(val=shapes[0], max_epochs=4)
+    losses = [row["val_log_loss"] for row in result.history]
+    assert min(losses) < 0.85 * losses[0]
+    assert result.history[-1]["train_loss"] < result.history[1]["train_loss"]
+
+
+def test_val_chooses_but_teaches_nothing(tune: Tune, shapes: tuple[Labelled, Labelled]) -> None:
+    losses = [
+        [row["train_loss"] for row in tune(val=val, max_epochs=3).history[1:]]
+        for val in (shapes[1], wrong(shapes[1]))
+    ]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("micro_batch_size", [4, 7, 30, 100])
+@pytest.mark.parametrize("num_stages", [2, 4])
+def test_train_loss_is_the_mean_over_images_for_any_micro_batch(
+    tune: Tune,
+    fitted_probe: Classifier,
+    shapes: tuple[Labelled, Labelled],
+    num_stages: int,
+    micro_batch_size: int,
+) -> None:
+    probe, train = fitted_probe, shapes[0]
+    result = tune(
+        probe, num_stages=num_stages, batch_size=30, micro_batch_size=micro_batch_size, max_epochs=1
+    )
+    # One update an epoch: its loss is the probe's. 1e-5: convolutions of float32 over other batches
+    assert result.history[1]["train_loss"] == pytest.approx(log_loss(probe, train), abs=1e-5)
+
+
+def test_gradient_is_summed_over_micro_batches(
+    tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled]
+) -> None:
+    probe = fitted_probe
+    whole, parts, uneven = (
+        tune(probe, val=shapes[0], batch_size=30, micro_batch_size=size, max_epochs=1, learning_rate=1e-4)
+        .classifier.head[0]
+        .weight
+        for size in (30, 10, 7)
+    )
+    step = (whole - probe.head[0].weight).abs().max()
+    assert step > 5e-5
+    # A hundredth of a step: AdamW's first step follows the sign of the gradient, not its size
+    assert (whole - parts).abs().max() < step / 100
+    assert (whole - uneven).abs().max() < step / 100
+
+
+def test_training_views_are_drawn_from_the_set_and_val_is_seen_as_it_is(
+    tune: Tune, store: Any, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled]
+) -> None:
+    for views, count in (("identity", 1), ("mirror", 2), ("flips", 4), ("dihedral", 8)):
+        store.arrays.clear()
+        result = tune(views=views, max_epochs=1)
+        assert len(store.arrays) == count + 1
+        assert result.history[0]["val_log_loss"] == tune(max_epochs=0).history[0]["val_log_loss"]
+    # One update on all: under views the loss is another one than on the images as they are.
+    as_they_are, flipped = (
+        tune(views=views, batch_size=30, max_epochs=1).history[1]["train_loss"]
+        for views in ("identity", "flips")
+    )
+    assert as_they_are != pytest.approx(flipped, abs=1e-4)
+
+
+def test_label_smoothing_enters_the_training_loss_alone(tune: Tune) -> None:
+    plain, smooth = (tune(batch_size=30, label_smoothing=amount, max_epochs=1) for amount in (0.0, 0.3))
+    assert plain.history[0] == smooth.history[0]
+    assert plain.history[1]["train_loss"] != smooth.history[1]["train_loss"]
+
+
+def test_mean_of_weights_by_hand(
+    tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled]
+) -> None:
+    probe = fitted_probe
+    # One update: a quarter of what it moved.
+    moved_there, mean = (
+        tune(probe, val=shapes[0], batch_size=30, max_epochs=1, averaging=decay, learning_rate=1e-4)
+        .classifier.head[0]
+        .weight
+        for decay in (0.0, 0.75)
+    )
+    start = probe.head[0].weight
+    # 1e-7: float32, of steps of 1e-4
+    torch.testing.assert_close(mean, start + 0.25 * (moved_there - start), rtol=0, atol=1e-7)
+    assert (moved_there - start).abs().min() > 5e-5
+
+
+def test_what_is_measured_is_the_mean_of_weights(tune: Tune, shapes: tuple[Labelled, Labelled]) -> None:
+    result = tune(averaging=0.9, max_epochs=3, val=shapes[0])
+    assert result.best_epoch == 3
+    # Exact in float32; 1e-12: the order of a sum of float64
+    assert log_loss(result.classifier, shapes[0]) == pytest.approx(
+        result.history[3]["val_log_loss"], abs=1e-12
+    )
+    plain = tune(averaging=0.0, max_epochs=3, val=shapes[0])
+    assert (
+        plain.history[1]["train_loss"] == result.history[1]["train_loss"]
+    )  # training itself goes on unaveraged
+    assert plain.history[3]["train_loss"] == result.history[3]["train_loss"]
+    assert plain.history[3]["val_log_loss"] != result.history[3]["val_log_loss"]
+
+
+def test_rates_follow_the_schedule_over_all_epochs(tune: Tune) -> None:
+    result = tune(batch_size=15, learning_rate=1e-3)
+    # Updates 1 and 3 of 0 to 3; the warm-up of 0.4 updates is over before the first.
+    expected = [1e-3 * 0.5 * (1 + np.cos(np.pi * (step - 0.4) / 3.6)) for step in (1, 3)]
+    assert [row["learning_rate"] for row in result.history[1:]] == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_binary_head_is_tuned_too(
+    tune: Tune, make_probe: Callable[..., Classifier], draw_shapes: Callable
+) -> None:
+    train, val = (Labelled(*draw_shapes(count, num_classes=2, seed=count)) for count in (24, 10))
+    result = tune(make_probe(("disc", "square")), train=train, val=val, max_epochs=4)
+    assert result.history[-1]["train_loss"] < result.history[1]["train_loss"]
+    assert log_loss(result.classifier, val) == pytest.approx(
+        result.history[result.best_epoch]["val_log_loss"], abs=1e-12
+    )
+
+
+def test_bfloat16_is_for_the_frozen_part_alone(
+    tune: Tune, compute: Compute, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled], store: Any
+) -> None:
+    result = fine_tune(
+        fitted_probe,
+        *shapes,
+        settings=SETTINGS,
+        compute=dataclasses.replace(compute, frozen_dtype=torch.bfloat16),
+        store=store,
+    )
+    assert {tensor.dtype for tensor in result.classifier.parameters()} == {torch.float32}
+    exact = tune()
+    # bfloat16 at the border costs a few hundredths of the loss, no more
+    assert result.history[0]["val_log_loss"] == pytest.approx(exact.history[0]["val_log_loss"], abs=0.05)
+    assert result.history[0]["val_log_loss"] != exact.history[0]["val_log_loss"]
+
+
+def test_more_stages_than_there_are_are_refused(tune: Tune) -> None:
+    with pytest.raises(ValueError, match=r"last 5 stages; the backbone has 4: \['stem', 'blocks.0'"):
+        tune(num_stages=5)
+
+
+def test_result_is_in_evaluation_mode_on_the_cpu_and_asks_for_no_gradient(tune: Tune) -> None:
+    classifier = tune().classifier
+    assert not any(module.training for module in classifier.modules())
+    assert not any(parameter.requires_grad for parameter in classifier.parameters())
+    assert classifier.device == torch.device("cpu")
+
+
+def test_trained_parameters_are_counted_by_stage(fitted_probe: Classifier) -> None:
+    probe = fitted_probe
+    counts = num_trained(probe, 2)
+    assert list(counts) == ["blocks.1", "blocks.2", "head"]
+    assert counts["head"] == 40 * 3 + 3
+    assert counts["blocks.2"] == sum(one.numel() for one in probe.backbone.stages["blocks.2"].parameters())
+    assert dict(num_trained(probe, 0)) == {"head": 123}
+
+
+def test_images_of_a_split_come_with_their_labels(draw_shapes: Callable) -> None:
+    pixels, labels = draw_shapes(6)
+    manifest = pd.DataFrame({"split": ["train", "val", "train", "test", "val", "train"], "kind": labels})
+    train = labelled(pixels, manifest, "train", "kind")
+    assert train.labels.tolist() == labels[[0, 2, 5]].tolist()
+    assert np.array_equal(train.pixels, pixels[[0, 2, 5]])
+    assert train.labels.dtype == np.int64
+    train.pixels[:] = 0
+    assert pixels[0].any()

@@ -1,0 +1,149 @@
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from regraft.backbones.backbone import Backbone
+from regraft.classifier import Head
+from regraft.heads.layers import LinearLayers, MlpLayers
+from regraft.training.features import stage_columns
+from regraft.training.head import NotConvergedError, _group_numbers, fit_head
+from regraft.training.linear_probe import SolverSettings, fit_linear_probe
+from regraft.training.mlp_head import MlpSettings
+
+LINEAR = SolverSettings(penalties=(1.0, 0.1), num_folds=3, tolerance=1e-6, max_iterations=1000, seed=0)
+MLP = MlpSettings(learning_rate=5e-2, weight_decay=0.01, batch_size=16, max_epochs=100, patience=3, seed=0)
+MLP_LAYERS = MlpLayers(kind="mlp", hidden_sizes=(8,), dropout=0.1)
+NAMES = {"label": ["disc", "square", "cross"]}
+
+
+@pytest.fixture
+def backbone(make_backbone: Callable[..., Backbone]) -> Backbone:
+    return make_backbone()
+
+
+def make_table(backbone: Backbone, num_rows: int = 90) -> tuple[np.ndarray, pd.DataFrame]:
+    """Features of random numbers in which the columns of the cut tell the label; a manifest of all splits."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(num_rows) % 3
+    features = generator.normal(size=(num_rows, sum(backbone.feature_dims.values()))).astype(np.float32)
+    at_cut = stage_columns(backbone.feature_dims)[backbone.cut]
+    features[:, at_cut] += 0.8 * generator.normal(size=(3, backbone.feature_dim))[labels]
+    manifest = pd.DataFrame(
+        {
+            "split": np.array(["train", "train", "train", "val", "test"])[np.arange(num_rows) // 3 % 5],
+            "label": labels,
+            "group": None,
+        }
+    )
+    return features, manifest
+
+
+def fit(features: np.ndarray, backbone: Backbone, manifest: pd.DataFrame) -> tuple[Head, dict]:
+    return fit_head(features, backbone, manifest, NAMES, layers=LinearLayers(), settings=LINEAR)
+
+
+def test_probe_is_fitted_on_training_rows_and_columns_of_the_cut(backbone: Backbone) -> None:
+    features, manifest = make_table(backbone)
+    head, history = fit(features, backbone, manifest)
+    train = (manifest["split"] == "train").to_numpy()
+    expected = fit_linear_probe(
+        features[train][:, -backbone.feature_dim :],
+        manifest["label"].to_numpy()[train],
+        num_classes=3,
+        groups=np.arange(train.sum()),
+        settings=LINEAR,
+    )
+    # 1e-6 of 1: rounded to float32
+    np.testing.assert_allclose(head.modules[0].weight.numpy(), expected.weight, rtol=1e-6)
+    np.testing.assert_allclose(head.modules[0].bias.numpy(), expected.bias, rtol=1e-6)
+    assert history["summary"]["penalty"] == expected.penalty
+    assert history["rows"] == expected.history
+    assert head.feature_dim == backbone.feature_dim == 40
+    assert head.target.label_names == ("disc", "square", "cross")
+
+
+@pytest.mark.parametrize(("split", "is_told"), [("train", True), ("val", False), ("test", False)])
+def test_probe_never_looks_at_val_or_test(backbone: Backbone, split: str, is_told: bool) -> None:
+    features, manifest = make_table(backbone)
+    before = fit(features, backbone, manifest)[0].modules[0].weight
+    rows = np.flatnonzero(manifest["split"] == split)
+    features[rows] = features[rows[::-1]]
+    after = fit(features, backbone, manifest)[0].modules[0].weight
+    assert torch.equal(before, after) == (not is_told)
+
+
+def test_mlp_never_looks_at_test(backbone: Backbone) -> None:
+    features, manifest = make_table(backbone)
+
+    def weight() -> torch.Tensor:
+        head, _ = fit_head(features, backbone, manifest, NAMES, layers=MLP_LAYERS, settings=MLP)
+        return head.modules[0].weight
+
+    before = weight()
+    features[manifest["split"] == "test"] = 1e3
+    assert torch.equal(weight(), before)
+    features[manifest["split"] == "val"] *= -1
+    assert not torch.equal(weight(), before)
+
+
+def test_mlp_history_says_why_it_counts_as_fitted(backbone: Backbone) -> None:
+    features, manifest = make_table(backbone)
+    head, history = fit_head(features, backbone, manifest, NAMES, layers=MLP_LAYERS, settings=MLP)
+    assert history["summary"]["is_converged"]
+    assert history["summary"]["criterion"] == "no lower log-loss on val for 3 epochs"
+    assert len(history["rows"]) == history["summary"]["best_epoch"] + 3
+    assert head.layers == MLP_LAYERS
+    assert not any(parameter.requires_grad for parameter in head.modules.parameters())
+
+
+@pytest.mark.parametrize(
+    ("layers", "settings"),
+    [
+        (LinearLayers(), SolverSettings((0.1,), num_folds=3, tolerance=1e-6, max_iterations=1, seed=0)),
+        (MLP_LAYERS, MlpSettings(1e-2, 0.01, batch_size=16, max_epochs=2, patience=5, seed=0)),
+    ],
+)
+def test_what_did_not_converge_is_no_head(
+    backbone: Backbone, layers: LinearLayers | MlpLayers, settings: SolverSettings | MlpSettings
+) -> None:
+    features, manifest = make_table(backbone)
+    with pytest.raises(NotConvergedError, match=r"did not converge.*raise train_head\.head\.max_"):
+        fit_head(features, backbone, manifest, NAMES, layers=layers, settings=settings)
+
+
+@pytest.mark.parametrize(("layers", "settings"), [(LinearLayers(), LINEAR), (MLP_LAYERS, MLP)])
+def test_global_generator_is_left_alone(
+    backbone: Backbone, layers: LinearLayers | MlpLayers, settings: SolverSettings | MlpSettings
+) -> None:
+    features, manifest = make_table(backbone)
+    before = torch.get_rng_state()
+    fit_head(features, backbone, manifest, NAMES, layers=layers, settings=settings)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_two_labels_make_one_logit(backbone: Backbone) -> None:
+    features, manifest = make_table(backbone)
+    manifest["label"] %= 2
+    names = {"label": ["functional", "defective"]}
+    head, _ = fit_head(features, backbone, manifest, names, layers=LinearLayers(), settings=LINEAR)
+    assert head.modules[0].weight.shape == (1, 40)
+    assert head.target.kind == "binary"
+
+
+def test_several_targets_are_refused(backbone: Backbone) -> None:
+    features, manifest = make_table(backbone)
+    with pytest.raises(ValueError, match=r"the manifest has 2: \['label', 'age'\]"):
+        fit_head(
+            features, backbone, manifest, NAMES | {"age": ["1", "2"]}, layers=LinearLayers(), settings=LINEAR
+        )
+
+
+def test_an_image_without_group_is_a_group_of_its_own() -> None:
+    for missing in (None, np.nan, pd.NA):
+        manifest = pd.DataFrame({"group": ["a", missing, "b", "a", missing]}, index=[7, 8, 9, 10, 11])
+        first, alone, second, again, other = _group_numbers(manifest).tolist()
+        assert first == again
+        assert len({first, alone, second, other}) == 4

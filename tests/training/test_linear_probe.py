@@ -1,0 +1,242 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import approx_fprime
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedGroupKFold
+
+from regraft.training.linear_probe import (
+    SolverSettings,
+    _folds,
+    _Problem,
+    fit_linear_probe,
+    log_softmax,
+)
+
+SETTINGS = SolverSettings(penalties=(0.1,), num_folds=4, tolerance=1e-7, max_iterations=2000, seed=0)
+
+
+def make_data(
+    num_classes: int, *, num_rows: int = 150, num_features: int = 6, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Overlapping clouds, features of very different scale."""
+    generator = np.random.default_rng(seed)
+    labels = generator.permutation(np.arange(num_rows) % num_classes)
+    centres = generator.normal(size=(num_classes, num_features))
+    features = centres[labels] + generator.normal(size=(num_rows, num_features))
+    return (features * np.logspace(-2, 2, num_features) + 5).astype(np.float32), labels
+
+
+def each_alone(labels: np.ndarray) -> np.ndarray:
+    return np.arange(len(labels))
+
+
+def logits_of(probe, features):
+    return features.astype(np.float64) @ probe.weight.T + probe.bias
+
+
+@pytest.mark.parametrize("penalty", [1.0, 0.01])
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_solution_is_scikit_learns(num_classes: int, penalty: float) -> None:
+    features, labels = make_data(num_classes)
+    probe = fit_linear_probe(
+        features,
+        labels,
+        num_classes=num_classes,
+        groups=each_alone(labels),
+        settings=replace(SETTINGS, penalties=(penalty,)),
+    )
+    mean, scale = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
+    standardised = (features - mean) / scale
+    # Its objective is C · the sum of losses + ‖weight‖² / 2.
+    reference = LogisticRegression(C=1 / (penalty * len(labels)), tol=1e-10, max_iter=10_000)
+    reference.fit(standardised, labels)
+    np.testing.assert_allclose(probe.weight * scale, reference.coef_, rtol=0, atol=1e-4)
+    logits, expected = logits_of(probe, features), reference.decision_function(standardised)
+    if num_classes == 2:
+        np.testing.assert_allclose(logits[:, 0], expected, rtol=0, atol=1e-4)
+    else:  # one number may be added to all logits of a row
+        np.testing.assert_allclose(
+            logits - logits.mean(axis=1, keepdims=True),
+            expected - expected.mean(axis=1, keepdims=True),
+            rtol=0,
+            atol=1e-4,
+        )
+    assert probe.weight.shape == (1 if num_classes == 2 else num_classes, features.shape[1])
+
+
+@pytest.mark.parametrize("num_classes", [2, 4])
+def test_gradient_is_that_of_the_objective(num_classes: int) -> None:
+    features, labels = make_data(num_classes, num_rows=20, num_features=3)
+    problem = _Problem(features.astype(np.float64) / 100, labels, num_classes, 0.3)
+    shape = (1 if num_classes == 2 else num_classes, 4)
+    point = np.random.default_rng(0).normal(size=shape)
+    numeric = approx_fprime(point.ravel(), lambda flat: problem.objective(flat.reshape(shape))[0], 1e-7)
+    # 1e-5: forward differences
+    np.testing.assert_allclose(problem.objective(point)[1], numeric, rtol=0, atol=1e-5)
+
+
+def test_objective_by_hand() -> None:
+    problem = _Problem(np.array([[1.0], [-1.0]]), np.array([1, 1]), 2, 0.5)
+    loss, gradient = problem.objective(np.array([[np.log(3), 0.0]]))
+    # Probabilities of the label 3/4 and 1/4; the penalty is 0.25 · ln²3.
+    assert loss == pytest.approx(-(np.log(0.75) + np.log(0.25)) / 2 + 0.25 * np.log(3) ** 2, abs=1e-12)
+    assert gradient.tolist() == pytest.approx(
+        [(-0.25 + 0.75) / 2 + 0.5 * np.log(3), (-0.25 - 0.75) / 2], abs=1e-12
+    )
+
+
+def test_converged_means_a_gradient_within_the_tolerance() -> None:
+    features, labels = make_data(3)
+    for tolerance in (1e-3, 1e-8):
+        probe = fit_linear_probe(
+            features,
+            labels,
+            num_classes=3,
+            groups=each_alone(labels),
+            settings=replace(SETTINGS, tolerance=tolerance),
+        )
+        assert probe.is_converged
+        assert probe.gradient_norm <= tolerance
+
+
+def test_stopped_early_is_not_converged() -> None:
+    features, labels = make_data(3)
+    stopped = replace(SETTINGS, max_iterations=2)
+    probe = fit_linear_probe(features, labels, num_classes=3, groups=each_alone(labels), settings=stopped)
+    assert not probe.is_converged
+    assert probe.gradient_norm > SETTINGS.tolerance
+    assert probe.iterations == 2
+
+
+def test_cross_validated_losses_are_scikit_learns() -> None:
+    features, labels = make_data(3, num_rows=90)
+    groups = np.arange(90) // 3
+    penalties = (3.0, 0.3, 0.01)
+    many = replace(SETTINGS, penalties=penalties)
+    probe = fit_linear_probe(features, labels, num_classes=3, groups=groups, settings=many)
+    exact = features.astype(np.float64)
+    standardised = (exact - exact.mean(axis=0)) / exact.std(axis=0)
+    folds = StratifiedGroupKFold(n_splits=4, shuffle=True, random_state=0)
+    for row in probe.history:
+        probabilities = np.empty((90, 3))
+        for train, held_out in folds.split(labels, labels, groups):
+            reference = LogisticRegression(C=1 / (row["penalty"] * len(train)), tol=1e-8, max_iter=10_000)
+            reference.fit(standardised[train], labels[train])
+            probabilities[held_out] = reference.predict_proba(standardised[held_out])
+        # 1e-3: the search solves to a gradient of 1e-4 only
+        assert row["cv_log_loss"] == pytest.approx(log_loss(labels, probabilities), abs=1e-3)
+        assert row["cv_accuracy"] == pytest.approx((probabilities.argmax(axis=1) == labels).mean(), abs=0.02)
+    assert [row["penalty"] for row in probe.history] == sorted(penalties, reverse=True)
+    assert probe.penalty == min(probe.history, key=lambda row: row["cv_log_loss"])["penalty"]
+
+
+def test_choice_of_penalty_is_the_same_each_time_and_follows_the_seed() -> None:
+    features, labels = make_data(2, num_rows=60)
+    many = replace(SETTINGS, penalties=(10.0, 1.0, 0.1, 0.001))
+
+    def fit(seed: int):
+        return fit_linear_probe(
+            features, labels, num_classes=2, groups=each_alone(labels), settings=replace(many, seed=seed)
+        )
+
+    first, again, other = fit(0), fit(0), fit(1)
+    assert first.history == again.history
+    assert np.array_equal(first.weight, again.weight)
+    assert first.penalty == again.penalty
+    assert first.history != other.history
+
+
+def test_order_of_the_candidates_does_not_matter() -> None:
+    features, labels = make_data(2, num_rows=60)
+    one, other = (
+        fit_linear_probe(
+            features,
+            labels,
+            num_classes=2,
+            groups=each_alone(labels),
+            settings=replace(SETTINGS, penalties=penalties),
+        )
+        for penalties in ((1.0, 0.01, 0.1), (0.1, 1.0, 0.01))
+    )
+    assert one.history == other.history
+    assert np.array_equal(one.weight, other.weight)
+
+
+def test_of_equal_penalties_the_stronger_is_taken() -> None:
+    features, labels = np.zeros((40, 2), dtype=np.float32), np.arange(40) % 2
+    many = replace(SETTINGS, penalties=(0.1, 10.0, 1.0))
+    probe = fit_linear_probe(features, labels, num_classes=2, groups=each_alone(labels), settings=many)
+    assert len({row["cv_log_loss"] for row in probe.history}) == 1
+    assert probe.penalty == 10.0
+
+
+def test_a_group_tells_nothing_of_itself_in_cross_validation() -> None:
+    # Features name the group and nothing else, labels are the group's: seen before, a group is known for sure.
+    groups = np.repeat(np.arange(40), 4)
+    group_labels = np.random.default_rng(0).permutation(np.arange(40) % 2)
+    features, labels = np.eye(40, dtype=np.float32)[groups], group_labels[groups]
+    many = replace(SETTINGS, penalties=(1e-2, 1e-4))
+    honest = fit_linear_probe(features, labels, num_classes=2, groups=groups, settings=many)
+    leaking = fit_linear_probe(features, labels, num_classes=2, groups=each_alone(labels), settings=many)
+    assert max(row["cv_accuracy"] for row in honest.history) < 0.7
+    assert min(row["cv_accuracy"] for row in leaking.history) > 0.95  # the planted fault
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 6), st.integers(6, 12))
+def test_no_group_is_on_both_sides_of_a_fold(seed: int, num_folds: int, num_groups: int) -> None:
+    generator = np.random.default_rng(seed)
+    groups = generator.integers(0, num_groups, 80)
+    labels = generator.integers(0, 2, 80)
+    folds = _folds(labels, groups, 2, replace(SETTINGS, num_folds=num_folds, seed=seed % 100))
+    for train, held_out in folds:
+        assert not set(groups[train]) & set(groups[held_out])
+        assert sorted([*train, *held_out]) == list(range(80))
+    assert sorted(row for _, held_out in folds for row in held_out) == list(range(80))
+
+
+def test_fewer_groups_than_folds_is_as_many_folds() -> None:
+    labels, groups = np.arange(30) % 2, np.arange(30) // 10
+    assert len(_folds(labels, groups, 2, replace(SETTINGS, num_folds=10))) == 3
+
+
+def test_groups_that_cannot_be_parted_ask_for_a_single_penalty() -> None:
+    features, labels = make_data(2, num_rows=20)
+    for groups in (np.zeros(20, dtype=int), labels):  # one group in all; a class a group
+        with pytest.raises(ValueError, match=r"give a single penalty in train_head.head.penalties"):
+            fit_linear_probe(
+                features,
+                labels,
+                num_classes=2,
+                groups=groups,
+                settings=replace(SETTINGS, penalties=(1.0, 0.1)),
+            )
+        fit_linear_probe(features, labels, num_classes=2, groups=groups, settings=SETTINGS)
+
+
+def test_a_class_without_images_is_named() -> None:
+    features, labels = make_data(2)
+    with pytest.raises(ValueError, match=r"no training image has label number\(s\) \[2\]"):
+        fit_linear_probe(features, labels, num_classes=3, groups=each_alone(labels), settings=SETTINGS)
+
+
+def test_a_feature_that_never_varies_says_nothing() -> None:
+    features, labels = make_data(2)
+    constant = np.full((len(labels), 1), 7.0, dtype=np.float32)
+    with_it = np.concatenate([features, constant], axis=1)
+    groups = each_alone(labels)
+    probe = fit_linear_probe(with_it, labels, num_classes=2, groups=groups, settings=SETTINGS)
+    assert probe.weight[0, -1] == 0
+    assert np.isfinite(logits_of(probe, with_it)).all()
+
+
+def test_log_softmax_survives_large_logits() -> None:
+    for parameters in (np.array([[1e4, 0.0]]), np.array([[1e4, 0.0], [-1e4, 0.0], [0.0, 0.0]])):
+        result = log_softmax(np.array([[1.0], [-1.0]]), parameters)
+        assert np.isfinite(result).all()
+        np.testing.assert_allclose(np.exp(result).sum(axis=1), 1, rtol=0, atol=1e-12)
