@@ -1,3 +1,4 @@
+import copy
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 
 from regraft.classifier import Classifier
-from regraft.classifier.classifier import normalize_pixels
+from regraft.classifier.classifier import normalize_pixels, predict_together, shared_stage
 from regraft.images.decoding import UnreadableImageError
 from regraft.images.preprocessing import Preprocessing, apply
 
@@ -115,3 +116,34 @@ def test_predicting_leaves_no_gradients_behind(
     probe.predict_pixels(draw_shapes(2)[0])
     assert all(parameter.grad is None for parameter in probe.parameters())
     assert not probe.training
+
+
+def test_classifiers_that_share_stages_predict_together_what_each_predicts_alone(
+    make_probe: Callable[..., Classifier],
+) -> None:
+    probe = make_probe()
+    tuned = copy.deepcopy(probe)
+    with torch.no_grad():
+        next(tuned.backbone.stages["blocks.1"].parameters()).mul_(1.1)
+        tuned.head[0].bias.add_(0.5)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    assert shared_stage([probe, tuned]) == "blocks.0"
+    for shared in ("stem", "blocks.0"):
+        together = predict_together([probe, tuned], pixels, shared=shared)
+        assert np.array_equal(together[0], probe.predict_pixels(pixels))
+        assert np.array_equal(together[1], tuned.predict_pixels(pixels))
+    assert not np.array_equal(together[0], together[1])
+
+
+def test_same_network_shares_every_stage_and_another_none(make_probe: Callable[..., Classifier]) -> None:
+    probe = make_probe()
+    assert shared_stage([probe, make_probe()]) == probe.backbone.cut
+    other = copy.deepcopy(probe)
+    with torch.no_grad():
+        next(other.backbone.stages["stem"].parameters()).add_(0.1)
+    assert shared_stage([probe, other]) is None
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    alone = [classifier.predict_pixels(pixels) for classifier in (probe, other)]
+    assert all(map(np.array_equal, predict_together([probe, other], pixels, shared=None), alone))
+    cut = probe.backbone.cut
+    assert np.array_equal(predict_together([probe, make_probe()], pixels, shared=cut)[1], alone[0])

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from regraft.backbones.backbone import Backbone
+from regraft.backbones.backbone import Backbone, tensor_digest
 from regraft.classifier.views import ViewSet, apply_view, num_views
 from regraft.heads.layers import LinearLayers, MlpLayers
 from regraft.heads.targets import BinaryTarget, MulticlassTarget
@@ -69,6 +69,12 @@ class Classifier(nn.Module):
         logits: Tensor = self.head(self.backbone.pool(self.backbone(images)))
         return logits
 
+    def run_after(self, stage: str | None, activation: Tensor) -> Tensor:
+        """The activation at the cut, from that after a stage; None for images."""
+        stages = list(self.backbone.stages)
+        following = stages[0 if stage is None else stages.index(stage) + 1 :]
+        return self.backbone.forward_range(activation, following[0], None) if following else activation
+
     def predict_pixels(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Probabilities of prepared images.
 
@@ -78,12 +84,7 @@ class Classifier(nn.Module):
         Returns:
             `(B, K)` float64, rows sum to 1, order kept; the mean over the classifier's views.
         """
-        with torch.inference_mode():
-            images = normalize_pixels(torch.as_tensor(pixels, device=self.device), self.preprocessing)
-            total = torch.zeros(len(pixels), len(self.label_names), dtype=torch.float64, device=self.device)
-            for view in range(num_views(self.views)):
-                total += self.target.probabilities(self(apply_view(images, view)))
-            return (total / num_views(self.views)).cpu().numpy()
+        return predict_together([self], pixels, shared=None)[0]
 
     def predict_images(self, images: Sequence["Image | bytes | Path"]) -> NDArray[np.float64]:
         """Probabilities of images as they come: decoded, prepared and predicted one batch at a time.
@@ -100,6 +101,58 @@ class Classifier(nn.Module):
         if not images:
             return np.empty((0, len(self.label_names)))
         return self.predict_pixels(np.stack([apply(self.preprocessing, _decoded(image)) for image in images]))
+
+
+def shared_stage(classifiers: Sequence[Classifier]) -> str | None:
+    """The last stage up to which classifiers are the same network with the same weights, fed the same way.
+
+    A probe and the model fine-tuned from it share all that stayed frozen. None where nothing is shared.
+    """
+    first, *others = classifiers
+    shared = None
+    for stage in first.backbone.stages:
+        digest = tensor_digest(first.backbone.stages[stage])
+        for other in others:
+            is_fed_alike = (other.backbone.spec, other.preprocessing, other.views) == (
+                first.backbone.spec,
+                first.preprocessing,
+                first.views,
+            )
+            if not is_fed_alike or stage not in other.backbone.stages:
+                return shared
+            if tensor_digest(other.backbone.stages[stage]) != digest:
+                return shared
+        shared = stage
+    return shared
+
+
+def predict_together(
+    classifiers: Sequence[Classifier], pixels: NDArray[np.uint8], *, shared: str | None
+) -> list[NDArray[np.float64]]:
+    """Probabilities from several classifiers, what they share run once; the same bits as from each alone.
+
+    Args:
+        classifiers: On one device.
+        pixels: `(B, S, S, 3)` uint8 RGB as their `preprocessing` makes them.
+        shared: As `shared_stage` gives it; None runs each on its own.
+
+    Returns:
+        `(B, K)` float64 a classifier, rows sum to 1, order kept; the mean over its views.
+    """
+    if shared is None and len(classifiers) > 1:
+        return [predict_together([classifier], pixels, shared=None)[0] for classifier in classifiers]
+    first = classifiers[0]
+    with torch.inference_mode():
+        images = normalize_pixels(torch.as_tensor(pixels, device=first.device), first.preprocessing)
+        totals: list[Tensor] = [torch.zeros((), dtype=torch.float64, device=first.device)] * len(classifiers)
+        for view in range(num_views(first.views)):
+            activation = apply_view(images, view)
+            if shared is not None:
+                activation = first.backbone.forward_range(activation, None, shared)
+            for index, classifier in enumerate(classifiers):
+                logits = classifier.head(classifier.backbone.pool(classifier.run_after(shared, activation)))
+                totals[index] = totals[index] + classifier.target.probabilities(logits)
+        return [(total / num_views(first.views)).cpu().numpy() for total in totals]
 
 
 def normalize_pixels(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:

@@ -3,13 +3,11 @@
 Knows no metric: rows of probabilities go out.
 """
 
-from functools import partial
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from regraft.classifier.classifier import Classifier
+from regraft.classifier.classifier import Classifier, predict_together, shared_stage
 from regraft.evaluation.predictions import probability_columns
 from regraft.messages import report_progress
 from regraft.training.reproducibility import Compute, map_streams
@@ -41,18 +39,18 @@ def predict_images(
     """
     rows = np.flatnonzero(manifest["split"].isin(_SPLITS))
     images = manifest.iloc[rows][list(_COLUMNS)].reset_index(drop=True)
-    total, done = len(models) * len(rows), 0
-    tables = []
+    classifiers = [classifier.to(compute.device) for classifier in models.values()]
+    shared = shared_stage(classifiers)
     batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-    for name, model in models.items():
-        classifier = model.to(compute.device)
-        parts = []
-        predict = partial(_predict_batch, classifier, pixels)
-        for part in map_streams(predict, batches, compute=compute):
-            parts.append(part)
-            done += len(part)
-            report_progress("predicting", done, total)
-        probabilities = np.concatenate(parts)
+    parts: list[list[NDArray[np.float64]]] = []
+    for part in map_streams(
+        lambda batch: predict_together(classifiers, pixels[batch], shared=shared), batches, compute=compute
+    ):
+        parts.append(part)
+        report_progress("predicting", min(len(parts) * batch_size, len(rows)), len(rows))
+    tables = []
+    for (name, classifier), of_model in zip(models.items(), zip(*parts, strict=True), strict=True):
+        probabilities = np.concatenate(of_model)
         predicted = probabilities.argmax(axis=1)
         table = images.assign(
             model=name,
@@ -62,9 +60,3 @@ def predict_images(
         columns = probability_columns(classifier.label_names)
         tables.append(pd.concat([table, pd.DataFrame(probabilities, columns=columns)], axis=1))
     return pd.concat(tables, ignore_index=True)
-
-
-def _predict_batch(
-    classifier: Classifier, pixels: NDArray[np.uint8], rows: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    return classifier.predict_pixels(pixels[rows])
