@@ -4,6 +4,7 @@ Knows which key belongs to which schema; reads no files.
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -45,24 +46,40 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         OptionsError: Naming every fault in one message, with near names for what is unknown.
     """
     faults = [f"unknown key {key!r}{_near(key, SCHEMAS)}" for key in parameters if key not in SCHEMAS]
+    valid: dict[str, Any] = {}
     for key, schema in SCHEMAS.items():
         if key not in parameters:
             faults.append(f"{key}: missing; restore conf/base/parameters_{key}.yml")
             continue
         try:
-            schema.model_validate(parameters[key])
+            valid[key] = schema.model_validate(parameters[key])
         except ValidationError as error:
             faults += [_describe(key, schema, fault) for fault in error.errors()]
-    if not faults:
-        stages = BuildBackboneOptions.model_validate(parameters["build_backbone"]).kept_stages()
-        if parameters["fine_tune"]["num_stages"] > len(stages):
-            faults.append(
-                f"fine_tune.num_stages: {parameters['fine_tune']['num_stages']} is more than the backbone's "
-                f"{len(stages)} stages ({', '.join(stages)})"
-            )
+    if "build_backbone" in valid:
+        faults += _misfits(valid["build_backbone"], valid.get("fine_tune"), valid.get("normalize"))
+    if len(faults) == 1:
+        raise OptionsError(f"1 fault in the configuration: {faults[0]}")
     if faults:
-        heading = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        raise OptionsError(f"{heading} in the configuration:\n" + "\n".join(f"  {fault}" for fault in faults))
+        listed = "\n".join(f"  {fault}" for fault in faults)
+        raise OptionsError(f"{len(faults)} faults in the configuration:\n{listed}")
+
+
+def _misfits(
+    backbone: BuildBackboneOptions, fine_tune: FineTuneOptions | None, normalize: NormalizeOptions | None
+) -> list[str]:
+    """What each step allows and the backbone does not."""
+    faults, stages = [], backbone.kept_stages()
+    if fine_tune is not None and fine_tune.num_stages > len(stages):
+        faults.append(
+            f"fine_tune.num_stages: {fine_tune.num_stages} is more than the backbone's {len(stages)} stages "
+            f"({', '.join(stages)})"
+        )
+    if normalize is not None and normalize.size is not None:
+        try:
+            backbone.spec.check_size(normalize.size, normalize.size)
+        except ValueError as error:
+            faults.append(f"normalize.size: {error}")
+    return faults
 
 
 def _describe(key: str, schema: type[BaseModel], fault: Any) -> str:
@@ -73,9 +90,24 @@ def _describe(key: str, schema: type[BaseModel], fault: Any) -> str:
         return f"{parent}: unknown key {name!r}{_near(name, _known_keys(schema, fault['loc'][:-1]))}"
     if fault["type"] == "missing":
         return f"{path}: missing"
+    if fault["type"] == "union_tag_not_found":
+        tags = [tag for model in _models_at(schema, fault["loc"]) if (tag := _tag_of(model))]
+        return f"{path}.kind: missing; known: {', '.join(tags)}"
+    if fault["type"] == "union_tag_invalid":
+        return f"{path}.kind: {_unknown_choice(fault['ctx']['tag'], fault['ctx']['expected_tags'])}"
+    if fault["type"] == "literal_error" and isinstance(fault["input"], str):
+        return f"{path}: {_unknown_choice(fault['input'], fault['ctx']['expected'])}"
     got = "" if fault["type"] == "value_error" else f" (got {fault['input']!r})"
     text = fault["msg"].removeprefix("Value error, ")
     return f"{path}: {text[:1].lower() + text[1:]}{got}"
+
+
+def _unknown_choice(got: str, expected: str) -> str:
+    """`expected` as pydantic words it: `'crop', 'stretch' or 'pad'`."""
+    allowed = re.findall("'([^']*)'", expected)
+    near = difflib.get_close_matches(got, allowed, n=1, cutoff=0.6)
+    suggestion = f"; did you mean {near[0]!r}?" if near else ""
+    return f"unknown {got!r}; known: {', '.join(allowed)}{suggestion}"
 
 
 def _is_union_tag(part: Any, fault: Any) -> bool:
@@ -88,10 +120,15 @@ def _is_union_tag(part: Any, fault: Any) -> bool:
     )
 
 
-def _known_keys(schema: type[BaseModel], location: tuple[Any, ...]) -> Iterable[str]:
+def _models_at(schema: type[BaseModel], location: tuple[Any, ...]) -> list[type[BaseModel]]:
     models = [schema]
     for part in location:
         models = [model for parent in models for model in _models_below(parent, part)] or models
+    return models
+
+
+def _known_keys(schema: type[BaseModel], location: tuple[Any, ...]) -> Iterable[str]:
+    models = _models_at(schema, location)
     tags = {part for part in location if part in _TAGS}
     named = [model for model in models if _tag_of(model) in tags] or models
     return sorted({name for model in named for name in model.model_fields})

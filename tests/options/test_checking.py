@@ -1,0 +1,231 @@
+import copy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regraft.options.checking import SCHEMAS, OptionsError, check_parameters
+
+PROJECT = Path(__file__).parents[2]
+MISSING = object()
+
+
+def with_change(parameters: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    changed = copy.deepcopy(parameters)
+    *parents, last = path.split(".")
+    below = changed
+    for key in parents:
+        below = below[key]
+    if value is MISSING:
+        del below[last]
+    else:
+        below[last] = value
+    return changed
+
+
+def fault_of(parameters: dict[str, Any]) -> str:
+    with pytest.raises(OptionsError) as caught:
+        check_parameters(parameters)
+    return str(caught.value)
+
+
+def test_shipped_configurations_are_sound(shipped: dict[str, Any], shipped_for_tests: dict[str, Any]) -> None:
+    check_parameters(shipped)
+    check_parameters(shipped_for_tests)
+
+
+def test_there_is_one_file_a_step_with_the_steps_name() -> None:
+    files = {
+        path.stem.removeprefix("parameters_") for path in (PROJECT / "conf/base").glob("parameters_*.yml")
+    }
+    assert files == set(SCHEMAS)
+
+
+def test_every_step_is_checked() -> None:
+    steps = {path.parent.name for path in (PROJECT / "src/regraft/pipelines").glob("*/nodes.py")}
+    assert set(SCHEMAS) == steps | {"compute"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "fault"),
+    [
+        # a key that is not there
+        ("fine_tun", {}, "unknown key 'fine_tun'; did you mean 'fine_tune'?"),
+        ("nonsense", {}, "unknown key 'nonsense'; known: ingest, normalize, build_backbone"),
+        ("fine_tune.learning_rte", 1, "fine_tune: unknown key 'learning_rte'; did you mean 'learning_rate'?"),
+        ("ingest.split.sed", 1, "ingest.split: unknown key 'sed'; did you mean 'seed'?"),
+        ("compute.devise", "cpu", "compute: unknown key 'devise'; did you mean 'device'?"),
+        ("train_head.head.penalty", 3, "train_head.head: unknown key 'penalty'; did you mean 'penalties'?"),
+        (
+            "ingest.source",
+            {"kind": "csv", "path": "x", "lable_column": "y"},
+            "ingest.source: unknown key 'lable_column'; did you mean 'label_column'",
+        ),
+        (
+            "train_head.head",
+            {"kind": "mlp", "hiden_sizes": [3]},
+            "train_head.head: unknown key 'hiden_sizes'; did you mean 'hidden_sizes'?",
+        ),
+        # a choice that is not there
+        (
+            "ingest.source",
+            {"kind": "foldr", "path": "x"},
+            "ingest.source.kind: unknown 'foldr'; known: folder, csv, elpv; did you mean 'folder'?",
+        ),
+        ("ingest.source", {"path": "x"}, "ingest.source.kind: missing; known: folder, csv, elpv"),
+        (
+            "ingest.split.kind",
+            "group",
+            "ingest.split.kind: unknown 'group'; known: random, grouped, given; did",
+        ),
+        (
+            "train_head.head.kind",
+            "linaer",
+            "train_head.head.kind: unknown 'linaer'; known: linear, mlp; did you",
+        ),
+        ("compute.device", "gpu", "compute.device: unknown 'gpu'; known: auto, cpu, cuda, mps"),
+        (
+            "compute.precision",
+            "bf16",
+            "compute.precision: unknown 'bf16'; known: auto, float32, bfloat16; did",
+        ),
+        (
+            "fine_tune.views",
+            "flip",
+            "fine_tune.views: unknown 'flip'; known: identity, mirror, flips, dihedral; did",
+        ),
+        ("register.require", "beter", "known: significantly_better, better; did you mean 'better'?"),
+        (
+            "normalize.fit",
+            "croop",
+            "normalize.fit: unknown 'croop'; known: crop, stretch, pad; did you mean 'crop'?",
+        ),
+        (
+            "build_backbone.weights.kind",
+            "pretraind",
+            "build_backbone.weights.kind: unknown 'pretraind'; known: pretrained, file, random; did you",
+        ),
+        # a name that is not there
+        ("build_backbone.name", "resnet81", "build_backbone: unknown backbone 'resnet81'; known: eff"),
+        ("build_backbone.name", "resnet81", "Did you mean 'resnet18'"),
+        ("build_backbone.name", "timm:resnet81", "Did you mean 'resnet18'"),
+        ("build_backbone.weights.name", "pakaged", "known: packaged, in1k. Did you mean 'packaged'?"),
+        ("build_backbone.cut", "blocks_5", "Did you mean 'blocks.5'"),
+        # a value out of range, or of another kind
+        ("fine_tune.learning_rate", -1, "fine_tune.learning_rate: input should be greater than 0 (got -1)"),
+        ("fine_tune.max_epochs", "many", "fine_tune.max_epochs: input should be a valid integer"),
+        ("fine_tune.max_epochs", 1.5, "got a number with a fractional part (got 1.5)"),
+        (
+            "train_head.head.penalties",
+            [1, -1],
+            "train_head.head.penalties.1: input should be greater than 0 (got -1)",
+        ),
+        (
+            "ingest.split.val_fraction",
+            0.9,
+            "ingest.split: val_fraction 0.9 and test_fraction 0.25 leave nothing",
+        ),
+        ("ingest.exclude", "abc", "ingest.exclude: input should be a valid tuple (got 'abc')"),
+        ("ingest", None, "ingest: input should be a valid dictionary"),
+        # something left out
+        ("fine_tune.seed", MISSING, "fine_tune.seed: missing"),
+        ("ingest.source", {"kind": "folder"}, "ingest.source.path: missing"),
+        ("fine_tune", MISSING, "fine_tune: missing; restore conf/base/parameters_fine_tune.yml"),
+        # what the backbone does not allow
+        (
+            "fine_tune.num_stages",
+            10,
+            "fine_tune.num_stages: 10 is more than the backbone's 9 stages (stem, blocks.0,",
+        ),
+    ],
+)
+def test_a_mistake_is_named_with_its_place_and_what_was_meant(
+    shipped: dict[str, Any], path: str, value: Any, fault: str
+) -> None:
+    message = fault_of(with_change(shipped, path, value))
+    assert fault in message
+    assert message.startswith("1 fault in the configuration: ")
+    assert "\n" not in message
+
+
+def test_all_faults_are_named_at_once(shipped: dict[str, Any]) -> None:
+    parameters = shipped
+    for path, value in {
+        "fine_tun": {},
+        "fine_tune.learning_rte": 1,
+        "build_backbone.cut": "blocks_5",
+        "evaluate.seed": MISSING,
+        "compute.device": "gpu",
+        "ingest.source": {"kind": "folder", "pth": "x"},
+        "normalize.size": 7,
+    }.items():
+        parameters = with_change(parameters, path, value)
+    heading, *faults = fault_of(parameters).splitlines()
+    assert heading == "8 faults in the configuration:"
+    assert len(faults) == 8
+    for one in (
+        "unknown key 'fine_tun'",
+        "build_backbone: unknown stage",
+        "ingest.source.path: missing",
+        "ingest.source: unknown key 'pth'",
+        "normalize.size: input should be greater than or equal to 32 (got 7)",
+        "fine_tune: unknown key 'learning_rte'",
+        "evaluate.seed: missing",
+        "compute.device: unknown 'gpu'",
+    ):
+        assert sum(one in fault for fault in faults) == 1, one
+
+
+def test_what_the_backbone_does_not_allow_is_told_beside_other_faults(shipped: dict[str, Any]) -> None:
+    parameters = with_change(shipped, "fine_tune.num_stages", 10)
+    message = fault_of(with_change(parameters, "evaluate.sed", 1))
+    assert "fine_tune.num_stages: 10 is more" in message
+    assert "evaluate: unknown key 'sed'" in message
+
+
+def test_stages_are_counted_up_to_the_cut(shipped: dict[str, Any]) -> None:
+    cut = with_change(shipped, "build_backbone.cut", "blocks.1")
+    check_parameters(with_change(cut, "fine_tune.num_stages", 3))
+    assert "4 is more than the backbone's 3 stages (stem, blocks.0, blocks.1)" in fault_of(
+        with_change(cut, "fine_tune.num_stages", 4)
+    )
+
+
+def test_a_size_that_the_backbone_cannot_take_is_refused(shipped: dict[str, Any]) -> None:
+    parameters = with_change(shipped, "build_backbone.name", "vit_b_16")
+    check_parameters(parameters)
+    assert "normalize.size: vit_b_16 takes images of 224×224 px only" in fault_of(
+        with_change(parameters, "normalize.size", 160)
+    )
+
+
+def test_another_kind_needs_no_key_of_the_shipped_one_taken_back(shipped: dict[str, Any]) -> None:
+    """Environments and `--params` merge into conf/base: a key that the new kind lacks would be a fault."""
+    for path, chosen in {
+        "ingest.source": {"kind": "folder", "path": "x"},
+        "build_backbone.weights": {"kind": "random", "seed": 0},
+        "train_head.head": {"kind": "mlp"},
+    }.items():
+        step, key = path.split(".")
+        check_parameters(with_change(shipped, path, shipped[step][key] | chosen))
+
+
+def test_parameters_are_not_changed(shipped: dict[str, Any]) -> None:
+    before = copy.deepcopy(shipped)
+    check_parameters(shipped)
+    assert shipped == before
+
+
+def test_checking_imports_nothing_heavy() -> None:
+    heavy = ["torch", "pandas", "timm", "torchvision", "sklearn", "mlflow", "kedro", "matplotlib", "scipy"]
+    script = (
+        f"import sys, regraft.options.checking; print(*(name for name in {heavy} if name in sys.modules))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
+    assert loaded.stdout.split() == []
+    planted = subprocess.run(
+        [sys.executable, "-c", f"import pandas; {script}"], capture_output=True, check=True, text=True
+    )
+    assert "pandas" in planted.stdout.split()
