@@ -24,6 +24,11 @@ def report_metrics(metrics: Mapping[str, float], *, step: int) -> None:
     _metrics.info("step %d: %s", step, text, extra={"metrics": dict(metrics), "step": step})
 
 
+def report_tags(tags: Mapping[str, str]) -> None:
+    """Tell whoever listens facts of the whole run, such as the device it computes on."""
+    _metrics.info("%s", dict(tags), extra={"tags": dict(tags)})
+
+
 def report_progress(task: str, done: int, total: int) -> None:
     """Tell whoever listens how far a task has come.
 

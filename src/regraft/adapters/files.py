@@ -18,7 +18,8 @@ _CHUNK_BYTES = 1 << 20
 def written_whole(path: Path) -> Iterator[Path]:
     """A path to write a file or a folder to; it takes the place of `path` when the block ends without an error.
 
-    A process killed at any moment leaves either what was there before or the whole new content.
+    A process killed at any moment leaves either what was there before or the whole new content; of a folder, in the
+    instant between two renames, nothing under its name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.writing")
@@ -58,7 +59,7 @@ class ContentHashes:
         """Hash of a file's bytes, or of all files below a folder and their names; None if nothing is there."""
         if path.is_dir():
             digest = hashlib.sha256()
-            for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
+            for file in sorted(_files_below(path)):
                 digest.update(f"{file.relative_to(path).as_posix()}\0{self._of_file(file)}\n".encode())
             return digest.hexdigest()
         return self._of_file(path) if path.is_file() else None
@@ -82,6 +83,18 @@ class ContentHashes:
         self._known[key] = [*stamp, digest.hexdigest()]
         self._is_changed = True
         return digest.hexdigest()
+
+
+def _files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Links are followed, which rglob does not, but never around in a circle."""
+    real = folder.resolve()
+    if real in above:
+        return
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _files_below(entry, above | {real})
+        elif entry.is_file():
+            yield entry
 
 
 def _flush(path: Path) -> None:

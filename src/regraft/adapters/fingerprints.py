@@ -67,7 +67,8 @@ def output_hashes(
 def code_files(node: Node) -> dict[str, Path]:
     """The node's module and all modules of the package that its function needs, lazily imported ones too.
 
-    Found in the text of the files: nothing is imported.
+    Found in the text of the files: nothing is imported. A file beside a module with its name and another ending
+    (`report.html.j2`) is part of it.
     """
     module = node.func.__module__
     found = {module: _existing_path(module)}
@@ -77,7 +78,13 @@ def code_files(node: Node) -> dict[str, Path]:
         if name not in found:
             found[name] = _existing_path(name)
             todo += _imported(name)
-    return found
+    beside = {
+        f"{name} {file.name}": file
+        for name, path in found.items()
+        for file in path.parent.glob(f"{path.stem}.*")
+        if file.suffix != ".py"
+    }
+    return found | beside
 
 
 def external_paths(value: Any) -> tuple[Path, ...]:

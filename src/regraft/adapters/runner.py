@@ -51,7 +51,12 @@ class StepRunner(SequentialRunner):
         hashes = ContentHashes(STATE_FOLDER / "hashes.json")
         for node in pipeline.nodes:
             present = fingerprint(node, catalog, hashes)
-            if not self._is_fresh and _is_up_to_date(node, present, output_hashes(node, catalog, hashes)):
+            outputs = output_hashes(node, catalog, hashes)
+            if (
+                not self._is_fresh
+                and _is_up_to_date(node, present, outputs)
+                and _are_there(node, catalog, outputs)
+            ):
                 _steps.info("%s is up to date", node.name, extra={"node": node, "is_skipped": True})
             else:
                 _record_path(node).unlink(missing_ok=True)
@@ -66,6 +71,11 @@ def _is_up_to_date(node: Node, present: dict[str, Any], outputs: dict[str, str |
     except (FileNotFoundError, json.JSONDecodeError):
         return False
     return bool(record == {"fingerprint": present, "outputs": outputs} and None not in outputs.values())
+
+
+def _are_there(node: Node, catalog: CatalogProtocol[Any, Any], outputs: dict[str, str | None]) -> bool:
+    """Whether outputs that are no files (a model in the registry) still exist."""
+    return all(catalog.exists(name) for name in node.outputs if name not in outputs)
 
 
 def _record(node: Node, present: dict[str, Any], outputs: dict[str, str | None]) -> None:

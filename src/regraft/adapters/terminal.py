@@ -123,7 +123,7 @@ def closing_table(
         cells = [_interval(test[model][name]) for model in ("probe", "fine_tuned")]
         lines.append(f"{name.replace('_', ' '):<20} {cells[0]:>26} {cells[1]:>26}")
     for name, baseline in metrics["baselines"].items():
-        lines.append(f"without a pixel: {name.replace('_', ' ')} {_interval(baseline['accuracy'])} accuracy")
+        lines.append(f"without a pixel, {name.replace('_', ' ')}: {_interval(baseline['accuracy'])}")
     chosen = registration["model"].replace("_", "-")
     lines += ["", f"chosen by val: {chosen}; {'; '.join(registration['reasons'])}"]
     lines += [

@@ -53,7 +53,9 @@ class PixelInputs:
         turned = torch.stack(
             [apply_view(image[None], int(view))[0] for image, view in zip(images, views, strict=True)]
         )
-        return turned.contiguous(memory_format=torch.channels_last)  # as the classifier predicts: the same bits
+        return turned.contiguous(
+            memory_format=torch.channels_last
+        )  # as the classifier predicts: the same bits
 
 
 @dataclass(frozen=True)

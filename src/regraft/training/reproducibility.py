@@ -16,6 +16,8 @@ from typing import Literal, TypeVar
 import numpy as np
 import torch
 
+from regraft.messages import report_tags
+
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 PrecisionName = Literal["auto", "float32", "bfloat16"]
 
@@ -94,6 +96,7 @@ def reproducible(compute: Compute) -> Iterator[None]:
     if compute.deterministic:
         # cuBLAS reads it when CUDA starts; without it matrix products refuse to run deterministically.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    report_tags({"device": str(compute.device)})
     threads = torch.get_num_threads()
     debug_mode = torch.get_deterministic_debug_mode()
     benchmark = torch.backends.cudnn.benchmark
