@@ -5,7 +5,6 @@ Knows Kedro's nodes and catalog; runs nothing.
 
 import ast
 import hashlib
-import json
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -147,8 +146,3 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def digest(value: Any) -> str:
-    """A short hash of JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

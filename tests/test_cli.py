@@ -1,0 +1,40 @@
+import pytest
+from kedro.io import DatasetError
+
+from regraft.cli import _one_line, cli, run
+from regraft.images.faults import ManifestError
+
+
+class SurprisingError(Exception):
+    """Nothing of ours."""
+
+
+def raised(error: Exception, cause: Exception | None = None) -> Exception:
+    try:
+        raise error from cause
+    except Exception as caught:
+        return caught
+
+
+def test_an_error_is_told_by_its_name_and_sentence() -> None:
+    assert _one_line(ManifestError("3 images cannot be read")) == "ManifestError: 3 images cannot be read"
+    assert _one_line(FileNotFoundError(2, "No such file", "a.csv")).startswith("FileNotFoundError: ")
+
+
+def test_kedros_wrapper_gives_way_to_the_cause() -> None:
+    error = raised(DatasetError("Failed while loading data from dataset"), ValueError("holds 'head'"))
+    assert _one_line(error) == "ValueError: holds 'head'"
+    assert _one_line(DatasetError("no cause")) == "DatasetError: no cause"
+
+
+def test_what_nobody_expected_says_where_the_story_is() -> None:
+    told = _one_line(SurprisingError("boo"))
+    assert told.startswith("SurprisingError: boo (unexpected; ")
+    assert "logs/regraft.log" in told
+    assert "--verbose" in told
+
+
+@pytest.mark.parametrize("option", ["--fresh", "--quiet", "--verbose", "--pipeline", "--params", "--env"])
+def test_run_takes_kedros_options_and_its_own(option: str) -> None:
+    assert cli.commands["run"] is run
+    assert any(option in parameter.opts for parameter in run.params)
