@@ -1,6 +1,7 @@
-"""The notebooks run from top to bottom against what a finished run leaves behind."""
+"""The notebooks, and the Python of docs/serving.md, run against what a finished run leaves behind."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,7 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = tmp_path_factory.mktemp("finished") / "project"
     project.mkdir()
     shutil.copy(ROOT / "pyproject.toml", project)
-    for folder in ("conf/base", "src", "notebooks"):
+    for folder in ("conf/base", "docs", "src", "notebooks"):
         shutil.copytree(ROOT / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "conf" / "logging.yml", project / "conf")
     (project / "conf" / "local").mkdir()
@@ -101,6 +102,30 @@ def test_notebook_runs_and_shows_something_in_every_cell(finished_project: Path,
     text = nbformat.writes(notebook)
     assert "image/png" in text
     assert "Traceback" not in text
+
+
+@pytest.mark.slow
+def test_python_of_the_serving_page_runs(finished_project: Path) -> None:
+    page = (finished_project / "docs" / "serving.md").read_text("utf-8")
+    from_file, from_registry, _through_http = re.findall(
+        r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL
+    )
+    new_images = finished_project / "new_images"
+    new_images.mkdir()
+    for path in sorted((finished_project / "data/01_raw/mine").rglob("*.png"))[::12]:
+        shutil.copy(path, new_images)
+    script = f"{from_file}\n{from_registry}\nprint(model.metadata.signature.inputs)"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=finished_project,
+        env=environment(finished_project),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("new_images/") == 3
+    assert "image: string" in done.stdout
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
