@@ -105,7 +105,8 @@ def make_probe(
 
 @pytest.fixture(scope="session")
 def draw_shapes() -> Callable[..., tuple[NDArray[np.uint8], NDArray[np.int64]]]:
-    """Reddish discs, greenish squares and bluish crosses in noise: pixels `(N, S, S, 3)` uint8 and labels `(N,)` in [0, K), in turn."""
+    """Reddish discs, greenish squares and bluish crosses in noise: pixels `(N, S, S, 3)` uint8 and labels
+    `(N,)` in [0, K), in turn."""
 
     def draw(
         num_images: int, *, size: int = 32, num_classes: int = 3, seed: int = 0
