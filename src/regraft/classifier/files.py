@@ -25,8 +25,10 @@ from regraft.images.preprocessing import Preprocessing
 # One key only: with two, safetensors writes them in random order and equal models get unequal bytes.
 _METADATA_KEY = "regraft"
 _FORMAT = 1
-_LAYERS: TypeAdapter[LinearLayers | MlpLayers] = TypeAdapter(HeadLayers)  # type: ignore[arg-type]  # unions are taken
-_TARGET: TypeAdapter[BinaryTarget | MulticlassTarget] = TypeAdapter(Target)  # type: ignore[arg-type]
+_ANY_LAYERS: Any = HeadLayers  # mypy knows no type of a union that pydantic takes
+_ANY_TARGET: Any = Target
+_LAYERS: TypeAdapter[LinearLayers | MlpLayers] = TypeAdapter(_ANY_LAYERS)
+_TARGET: TypeAdapter[BinaryTarget | MulticlassTarget] = TypeAdapter(_ANY_TARGET)
 
 
 def save_backbone(backbone: Backbone, path: Path) -> None:

@@ -26,7 +26,17 @@ class LinearHeadOptions(Options):
     """
 
     kind: Literal["linear"]
-    penalties: Annotated[tuple[_Positive, ...], Field(min_length=1)] = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
+    penalties: Annotated[tuple[_Positive, ...], Field(min_length=1)] = (
+        10.0,
+        3.0,
+        1.0,
+        0.3,
+        0.1,
+        0.03,
+        0.01,
+        0.003,
+        0.001,
+    )
     num_folds: Annotated[int, Field(ge=2, le=20)] = 5
     tolerance: _Positive = 1e-6
     max_iterations: Annotated[int, Field(ge=1)] = 5000
