@@ -46,12 +46,12 @@ class Ran:
 
 
 def kedro_run(root: Path, *arguments: str) -> Ran:
-    kept_apart = ("MLFLOW_", "KEDRO_", "DVC_", "PYTHONPATH")
+    kept_apart = ("MLFLOW_", "KEDRO_", "DVC_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(kept_apart)}
     done = subprocess.run(
         [sys.executable, "-m", "kedro", "run", "--env", "test", *arguments],
         cwd=root,
-        env=environment | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        env=environment | {"PYTHONPATH": str(root / "src"), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -77,12 +77,12 @@ def read_registry(database: Path) -> tuple[list[tuple[str, int]], int | None, di
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project's layout with 60 drawn pictures: configuration and folders, no code."""
+    """A copy of the project with 60 drawn pictures; what is edited meanwhile does not reach it."""
     root = tmp_path_factory.mktemp("project")
     shutil.copytree(PROJECT / "conf", root / "conf", ignore=shutil.ignore_patterns("local"))
     (root / "conf" / "local").mkdir()
     shutil.copy(PROJECT / "pyproject.toml", root)
-    (root / "src").mkdir()
+    shutil.copytree(PROJECT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     shapes.draw_shapes(root / SHAPES)
     return root
 
