@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from regraft.messages import METRICS_LOGGER, PROGRESS_LOGGER, report_metrics, report_progress
+from regraft.messages import METRICS_LOGGER, PROGRESS_LOGGER, report_metrics, report_progress, report_tags
 
 
 def test_metrics_are_log_records_with_step_and_values(caplog: pytest.LogCaptureFixture) -> None:
@@ -30,3 +30,11 @@ def test_progress_is_log_records_that_nobody_need_listen_to(caplog: pytest.LogCa
     with caplog.at_level(logging.INFO, PROGRESS_LOGGER):
         report_progress("reading images", 4, 8)
     assert not caplog.records
+
+
+def test_facts_of_a_run_are_a_log_record(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, METRICS_LOGGER):
+        report_tags({"device": "cpu"})
+    (record,) = caplog.records
+    assert record.tags == {"device": "cpu"}
+    assert not hasattr(record, "metrics")
