@@ -97,6 +97,10 @@ class FileFolder(_LocalDataset):
 
     def save(self, data: Mapping[str, Path]) -> None:
         """Copy the files; what was in the folder is gone."""
+        if not data:
+            # Nothing to save must never empty a folder: a user's own images may be in it.
+            self.path.mkdir(parents=True, exist_ok=True)
+            return
         with written_whole(self.path) as aside:
             aside.mkdir()
             for index, (name, source) in enumerate(sorted(data.items()), start=1):
