@@ -38,13 +38,12 @@ def main() -> int:
     if len(sys.argv) == 1:
         return 0
     command = [str(SCRIPTS / sys.argv[1]), *sys.argv[2:]]
-    try:
-        return subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode
-    except FileNotFoundError:
+    if not Path(command[0]).exists():
         print(f"there is no {sys.argv[1]!r} in {SCRIPTS}", file=sys.stderr)
         return 127
-    except KeyboardInterrupt:
-        return 130
+    os.chdir(ROOT)
+    # In this process's place, so that Ctrl-C reaches the command itself and it can end its run in order.
+    return os.execve(command[0], command, environment)
 
 
 def install(environment: dict[str, str]) -> None:
@@ -63,6 +62,8 @@ def install(environment: dict[str, str]) -> None:
         [*uv, "pip", "sync", "--require-hashes", "--compile-bytecode", str(LOCK)],
         [*uv, "pip", "install", "--no-deps", "--no-build-isolation", "-e", str(ROOT)],
     ]
+    if (SCRIPTS / "uv").exists():
+        del steps[0]
     for step in steps:
         subprocess.run(step, env=environment, cwd=ROOT, check=True)
 

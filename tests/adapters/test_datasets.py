@@ -177,8 +177,7 @@ def test_files_are_copied_as_one_folder(tmp_path: Path) -> None:
         one.save({"x": source / "none.txt"})
     assert [entry.name for entry in (tmp_path / "raw").iterdir()] == ["only.txt"]
     one.save({})
-    assert one.exists()
-    assert list((tmp_path / "raw").iterdir()) == []
+    assert [entry.name for entry in (tmp_path / "raw").iterdir()] == ["only.txt"]
 
 
 def test_models_come_back_and_a_failure_leaves_them(
@@ -227,3 +226,11 @@ def test_every_entry_of_the_shipped_catalog_can_be_made() -> None:
         assert catalog.get(name) is not None
     folders = {Path(entry["filepath"]).parts[:2] for entry in named.values() if "filepath" in entry}
     assert all(parts[0] == "data" and parts[1][:2].isdigit() for parts in folders)
+
+
+def test_nothing_to_save_empties_no_folder(tmp_path: Path) -> None:
+    own = tmp_path / "elpv" / "cats" / "1.png"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"a user's own image")
+    FileFolder(filepath=(tmp_path / "elpv").as_posix()).save({})
+    assert own.read_bytes() == b"a user's own image"
