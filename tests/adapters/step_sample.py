@@ -1,4 +1,4 @@
-"""A step of three nodes whose code is files in a temporary folder, a part of the package `regraft` for one test.
+"""A step of four nodes whose code is files in a temporary folder, a part of the package `regraft` for one test.
 
 Its nodes append their names to `calls.txt`, so a test sees what ran.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from kedro.io import DataCatalog, MemoryDataset
+from kedro.io import AbstractDataset, DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
 from pydantic import BaseModel
 
@@ -47,6 +47,11 @@ def copy(scaled, cache):
     return {"copied.json": Path("scaled.json")}
 
 
+def publish(scaled):
+    _call("publish")
+    return scaled
+
+
 def _call(name):
     with Path("calls.txt").open("a") as file:
         file.write(name + "\\n")
@@ -58,6 +63,22 @@ def _call(name):
     "words.j2": "a template\n",
     "stranger.py": "NOBODY = 'needs it'\n",
 }
+
+
+class Shelf(AbstractDataset[Any, Any]):
+    """A place that is no file of the catalog, as a registry is."""
+
+    def load(self) -> Any:
+        return Path("shelf").read_text()
+
+    def save(self, data: Any) -> None:
+        Path("shelf").write_text(str(data))
+
+    def _exists(self) -> bool:
+        return Path("shelf").exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {}
 
 
 class SampleOptions(BaseModel):
@@ -103,6 +124,7 @@ class Sample:
                 "counts": WholeJSON(filepath="counts.json"),
                 "sentence": WholeText(filepath="sentence.txt"),
                 "copies": FileFolder(filepath="copies"),
+                "shelf": Shelf(),
                 "cache": MemoryDataset(FileFolder(filepath="cache"), copy_mode="assign"),
                 "params:sample": MemoryDataset(self.options, copy_mode="assign"),
             }
@@ -112,6 +134,7 @@ class Sample:
                 node(nodes.scale, ["numbers", "params:sample"], ["scaled", "counts"], name="scale"),
                 node(nodes.describe, "scaled", "sentence", name="describe"),
                 node(nodes.copy, ["scaled", "cache"], "copies", name="copy"),
+                node(nodes.publish, "scaled", "shelf", name="publish"),
             ],
             tags="sample",
         )

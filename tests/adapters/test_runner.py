@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # pytest's import mode does not
 
 from step_sample import Sample, SampleOptions, installed
 
-ALL = ["scale", "copy", "describe"]
+ALL = ["scale", "copy", "describe", "publish"]
 
 
 @pytest.fixture
@@ -172,6 +172,14 @@ def test_lost_or_broken_record_reruns(sample: Sample, content: str | None) -> No
 def test_lost_state_costs_time_only(sample: Sample) -> None:
     shutil.rmtree(".regraft")
     assert rerun(sample) == set(ALL)
+
+
+def test_output_that_is_no_file_is_there_or_made_again(sample: Sample) -> None:
+    Path("shelf").write_text("what others put there")
+    assert sample.run() == [], "its content is not ours"
+    Path("shelf").unlink()
+    assert rerun(sample) == {"publish"}
+    assert Path("shelf").exists()
 
 
 def test_input_that_is_no_file_takes_no_part(sample: Sample) -> None:

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import logging
+import shutil
 import tempfile
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -202,6 +203,8 @@ def _write_model(folder: Path, run: "TrackedRun", model_id: str, request: Regist
         mlflow_model=Model(run_id=run.run_id, model_id=model_id, model_uuid=model_id),
     )
     pyfunc.load_model(str(folder / "model")).predict(example)  # what cannot be served is not registered
+    for bytecode in list((folder / "model").rglob("__pycache__")):
+        shutil.rmtree(bytecode)  # left there by the import, and no one else's
 
 
 def _public_version(name: str) -> str:
