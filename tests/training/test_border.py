@@ -76,7 +76,8 @@ def test_a_full_pass_goes_through_the_border(case: Case, store: Any) -> None:
         images = normalize_pixels(torch.from_numpy(case.pixels[:4]), case.preprocessing)
         whole = case.backbone(images)
         from_border = case.backbone.forward_range(case.inputs(store).batch(rows, 0 * rows), "blocks.2", None)
-    assert torch.equal(from_border, whole)  # the same batch, the same memory order: the same bits
+    # 1e-4 of its spread: the frozen part runs with its norms folded in
+    torch.testing.assert_close(from_border, whole, rtol=0, atol=1e-4 * float(whole.std()))
 
 
 def test_what_is_kept_is_not_computed_again(case: Case, store: Any) -> None:

@@ -31,7 +31,10 @@ def test_features_are_the_backbones_own(
     columns = stage_columns(backbone.feature_dims)
     assert list(columns) == ["stem", "blocks.0", "blocks.1", "blocks.2"]
     for stage, values in expected.items():
-        assert np.array_equal(features[:, columns[stage]], values.numpy())
+        # 1e-4 of the features' spread: norms are folded into convolutions, and sums are rounded in another order
+        np.testing.assert_allclose(
+            features[:, columns[stage]], values.numpy(), rtol=0, atol=1e-4 * values.numpy().std()
+        )
     assert blocks.shape == features.shape == (5, 32 + 16 + 24 + 40)
     assert features.dtype == np.float32
     assert blocks.dtype == "float32"

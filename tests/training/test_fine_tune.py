@@ -100,8 +100,8 @@ def test_epoch_0_is_the_probe_on_val(
     probe, val = fitted_probe, shapes[1]
     result = tune(probe, num_stages=num_stages)
     expected = probe.target.probabilities(logits(probe, val)).numpy()
-    # Exact in float32; 1e-15: the order of a sum of float64
-    assert result.history[0]["val_log_loss"] == pytest.approx(log_loss(probe, val), abs=1e-15)
+    # 1e-6: what is frozen runs with its norms folded in, rounded otherwise by parts in ten million
+    assert result.history[0]["val_log_loss"] == pytest.approx(log_loss(probe, val), abs=1e-6)
     assert result.history[0]["val_accuracy"] == (expected.argmax(axis=1) == val.labels).mean()
     assert result.history[0]["epoch"] == 0
     assert "train_loss" not in result.history[0]
@@ -216,8 +216,8 @@ def test_the_best_epoch_is_handed_back_though_later_ones_are_worse(
     assert 0 < result.best_epoch < 4
     assert result.best_epoch == int(np.argmin(losses))
     assert losses[-1] > losses[result.best_epoch] + 0.01
-    # Exact in float32; 1e-12: the order of a sum of float64
-    assert log_loss(result.classifier, shapes[1]) == pytest.approx(losses[result.best_epoch], abs=1e-12)
+    # 1e-6: what is frozen runs with its norms folded in
+    assert log_loss(result.classifier, shapes[1]) == pytest.approx(losses[result.best_epoch], abs=1e-6)
 
 
 def test_selection_metric_chooses_the_epoch(tune: Tune, shapes: tuple[Labelled, Labelled]) -> None:
@@ -328,9 +328,9 @@ def test_mean_of_weights_by_hand(
 def test_what_is_measured_is_the_mean_of_weights(tune: Tune, shapes: tuple[Labelled, Labelled]) -> None:
     result = tune(averaging=0.9, max_epochs=3, val=shapes[0])
     assert result.best_epoch == 3
-    # Exact in float32; 1e-12: the order of a sum of float64
+    # 1e-6: what is frozen runs with its norms folded in
     assert log_loss(result.classifier, shapes[0]) == pytest.approx(
-        result.history[3]["val_log_loss"], abs=1e-12
+        result.history[3]["val_log_loss"], abs=1e-6
     )
     plain = tune(averaging=0.0, max_epochs=3, val=shapes[0])
     assert (
@@ -354,7 +354,7 @@ def test_a_binary_head_is_tuned_too(
     result = tune(make_probe(("disc", "square")), train=train, val=val, max_epochs=4)
     assert result.history[-1]["train_loss"] < result.history[1]["train_loss"]
     assert log_loss(result.classifier, val) == pytest.approx(
-        result.history[result.best_epoch]["val_log_loss"], abs=1e-12
+        result.history[result.best_epoch]["val_log_loss"], abs=1e-6
     )
 
 

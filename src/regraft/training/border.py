@@ -3,7 +3,6 @@
 Knows no labels and nothing of training; where the arrays are kept is the given store's business.
 """
 
-import copy
 import hashlib
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,6 +17,7 @@ from regraft.classifier.classifier import normalize_pixels
 from regraft.classifier.views import ViewSet, apply_view, num_views
 from regraft.images.blocks import ArrayBlocks
 from regraft.images.preprocessing import Preprocessing
+from regraft.training.frozen import arithmetic_name, frozen_network
 from regraft.training.reproducibility import Compute, map_streams
 
 _BLOCK_BATCHES = 16
@@ -101,7 +101,7 @@ def border_inputs(
     """
     if border is None:
         return PixelInputs(pixels, preprocessing, compute.device)
-    frozen = copy.deepcopy(backbone).eval().to(compute.device, compute.frozen_dtype)
+    frozen = frozen_network(backbone, size=pixels.shape[1], compute=compute)
     identity = _identity(backbone, border, pixels, preprocessing, batch_size=batch_size, compute=compute)
     arrays = []
     for view in range(num_views(views)):
@@ -165,6 +165,5 @@ def _identity(
     digest.update(np.ascontiguousarray(pixels).data)
     digest.update(preprocessing.model_dump_json().encode())
     # The size of a batch and the version of torch change the last bits: what is kept must be what would be computed.
-    arithmetic = f"{compute.frozen_dtype} {compute.device.type} {batch_size} {torch.__version__}"
-    digest.update(f"{pixels.shape} {arithmetic}".encode())
+    digest.update(f"{pixels.shape} {arithmetic_name(compute)} {batch_size}".encode())
     return digest.hexdigest()[:32]

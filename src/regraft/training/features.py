@@ -3,8 +3,8 @@
 Knows neither labels nor heads; images come in as prepared pixels.
 """
 
-import copy
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from regraft.backbones.backbone import Backbone
 from regraft.classifier.classifier import normalize_pixels
 from regraft.images.blocks import ArrayBlocks
 from regraft.images.preprocessing import Preprocessing
+from regraft.training.frozen import frozen_network
 from regraft.training.reproducibility import Compute, map_streams
 
 _BLOCK_BATCHES = 16
@@ -41,13 +42,16 @@ def extract_features(
         depth order (`stage_columns` says which columns are whose), rows in the order of `pixels`.
     """
     widths = backbone.feature_dims
-    frozen = copy.deepcopy(backbone).eval().to(compute.device, compute.frozen_dtype)
+
+    @cache
+    def frozen() -> Backbone:
+        return frozen_network(backbone, size=pixels.shape[1], compute=compute)
 
     def compute_block(start: int, stop: int) -> NDArray[np.float32]:
-        starts = list(range(start, stop, batch_size))
+        network, starts = frozen(), range(start, stop, batch_size)
         batches = map_streams(
             lambda first: _features_of(
-                frozen, pixels[first : min(first + batch_size, stop)], preprocessing, compute
+                network, pixels[first : min(first + batch_size, stop)], preprocessing, compute
             ),
             starts,
             compute=compute,
