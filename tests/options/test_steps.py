@@ -60,7 +60,7 @@ def test_words_are_resolved_to_what_the_machine_has() -> None:
     options = ComputeOptions(device="cpu", precision="bfloat16", num_workers=2, deterministic=False)
     compute = options.resolve()
     assert compute.device == torch.device("cpu")
-    assert compute.frozen_dtype is torch.bfloat16
+    assert compute.fast_dtype is torch.bfloat16
     assert compute.num_streams == 2
     assert not compute.deterministic
 

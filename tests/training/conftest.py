@@ -22,7 +22,7 @@ def _one_thread(one_thread: None) -> None:
 
 @pytest.fixture
 def compute() -> Compute:
-    return Compute(device=torch.device("cpu"), frozen_dtype=torch.float32, num_streams=1, deterministic=True)
+    return Compute(device=torch.device("cpu"), fast_dtype=torch.float32, num_streams=1, deterministic=True)
 
 
 class MemoryStore:

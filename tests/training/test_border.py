@@ -128,7 +128,7 @@ def test_another_key_for_whatever_changes_the_result(case: Case, store: Any) -> 
         "mean": {"preprocessing": case.preprocessing.model_copy(update={"mean": mean})},
         "std": {"preprocessing": case.preprocessing.model_copy(update={"std": std})},
         "border": {"border": "blocks.0"},
-        "precision": {"compute": dataclasses.replace(case.compute, frozen_dtype=torch.bfloat16)},
+        "precision": {"compute": dataclasses.replace(case.compute, fast_dtype=torch.bfloat16)},
         "batch size, which changes the last bits": {"batch_size": 3},
     }
     case.inputs(store)
@@ -159,7 +159,7 @@ def test_streams_do_not_change_a_bit(case: Case, store: Any) -> None:
 
 
 def test_bfloat16_is_kept_as_its_bits(case: Case, store: Any) -> None:
-    half = dataclasses.replace(case, compute=dataclasses.replace(case.compute, frozen_dtype=torch.bfloat16))
+    half = dataclasses.replace(case, compute=dataclasses.replace(case.compute, fast_dtype=torch.bfloat16))
     rows = np.arange(4)
     batch = half.inputs(store).batch(rows, 0 * rows)
     (kept,) = store.arrays.values()
@@ -173,7 +173,7 @@ def test_bfloat16_is_kept_as_its_bits(case: Case, store: Any) -> None:
 
 def test_the_given_backbone_is_not_changed(case: Case, store: Any) -> None:
     before = tensor_digest(case.backbone)
-    dataclasses.replace(case, compute=dataclasses.replace(case.compute, frozen_dtype=torch.bfloat16)).inputs(
+    dataclasses.replace(case, compute=dataclasses.replace(case.compute, fast_dtype=torch.bfloat16)).inputs(
         store
     )
     assert tensor_digest(case.backbone) == before

@@ -87,7 +87,7 @@ def test_bfloat16_is_near_and_the_given_backbone_is_not_changed(
             pixels,
             preprocessing,
             batch_size=6,
-            compute=dataclasses.replace(compute, frozen_dtype=dtype),
+            compute=dataclasses.replace(compute, fast_dtype=dtype),
         ).compute(0, 6)
         for dtype in (torch.float32, torch.bfloat16)
     )

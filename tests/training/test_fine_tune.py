@@ -358,14 +358,14 @@ def test_a_binary_head_is_tuned_too(
     )
 
 
-def test_bfloat16_is_for_the_frozen_part_alone(
+def test_weights_stay_float32_where_products_are_bfloat16(
     tune: Tune, compute: Compute, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled], store: Any
 ) -> None:
     result = fine_tune(
         fitted_probe,
         *shapes,
         settings=SETTINGS,
-        compute=dataclasses.replace(compute, frozen_dtype=torch.bfloat16),
+        compute=dataclasses.replace(compute, fast_dtype=torch.bfloat16),
         store=store,
     )
     assert {tensor.dtype for tensor in result.classifier.parameters()} == {torch.float32}

@@ -8,7 +8,7 @@ import torch
 from regraft.training.reproducibility import (
     Compute,
     choose_device,
-    choose_frozen_dtype,
+    choose_fast_dtype,
     generator_for,
     map_streams,
     numpy_generator,
@@ -138,7 +138,7 @@ def test_auto_takes_a_device_that_is_there() -> None:
 
 def test_precision_asked_for_is_taken() -> None:
     cpu = torch.device("cpu")
-    assert choose_frozen_dtype("float32", cpu) is torch.float32
-    assert choose_frozen_dtype("bfloat16", cpu) is torch.bfloat16
-    assert choose_frozen_dtype("auto", cpu) in (torch.float32, torch.bfloat16)
-    assert choose_frozen_dtype("auto", torch.device("mps")) is torch.float32
+    assert choose_fast_dtype("float32", cpu) is torch.float32
+    assert choose_fast_dtype("bfloat16", cpu) is torch.bfloat16
+    assert choose_fast_dtype("auto", cpu) in (torch.float32, torch.bfloat16)
+    assert choose_fast_dtype("auto", torch.device("mps")) is torch.float32

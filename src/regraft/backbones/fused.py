@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,66 @@ _IDEMPOTENT = (nn.ReLU, nn.ReLU6)
 _TOLERANCE = 1e-3
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Names of modules that do one thing together. An activation may serve other places too."""
+
+    convolution: str
+    norm: str | None
+    activation: str | None
+    is_activation_its_own: bool
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where a convolution looks.
+
+    Attributes:
+        padding: Rows and columns of zeros on either side; None where as many are put on as keep `size / stride`,
+            the odd one last, as TensorFlow and timm's `Conv2dSame` do.
+    """
+
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    padding: tuple[int, ...] | None
+
+    @classmethod
+    def of(cls, convolution: nn.Conv2d) -> Self:
+        """That of a convolution; timm's is known by its name, so that timm need not be loaded."""
+        padding = convolution.padding
+        is_same = type(convolution).__name__ == "Conv2dSame" or padding == "same"
+        numbers = (0, 0) if isinstance(padding, str) else padding
+        return cls(
+            convolution.kernel_size,
+            convolution.stride,
+            convolution.dilation,
+            convolution.groups,
+            None if is_same else numbers,
+        )
+
+    def convolve(self, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """`(B, C, H, W)` and the convolution's own weight and bias to `(B, C', H', W')`."""
+        images, padding = self.pad(images)
+        return functional.conv2d(images, weight, bias, self.stride, padding, self.dilation, self.groups)
+
+    def pad(self, images: Tensor) -> tuple[Tensor, list[int]]:
+        """Images with what the convolution cannot pad itself, and the padding left to it."""
+        if self.padding is not None:
+            return images, list(self.padding)
+        sides = []
+        for size, kernel, stride, dilation in zip(
+            images.shape[2:], self.kernel_size, self.stride, self.dilation, strict=True
+        ):
+            total = max((-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
+            sides.append((total // 2, total - total // 2))
+        (top, bottom), (left, right) = sides
+        if top == bottom and left == right:
+            return images, [top, left]
+        return functional.pad(images, (left, right, top, bottom)), [0, 0]
 
 
 class FusedConvolution(nn.Module):
@@ -52,46 +113,29 @@ class FusedConvolution(nn.Module):
         weight, bias = _folded(convolution, norm)
         self.register_buffer("weight", weight.contiguous(memory_format=torch.channels_last))
         self.register_buffer("bias", bias)
-        self._stride, self._dilation = list(convolution.stride), list(convolution.dilation)
-        self._groups, self._kernel_size = convolution.groups, convolution.kernel_size
-        # timm's "same" convolutions pad by the size of what comes in, as TensorFlow does.
-        is_same = type(convolution).__name__ == "Conv2dSame" or isinstance(convolution.padding, str)
-        self._padding = None if is_same else [int(side) for side in convolution.padding]
+        self._geometry = Geometry.of(convolution)
         self._activation = activation
         self._fused_activation = ("none", []) if activation is None else _ACTIVATIONS[type(activation)]
 
     def forward(self, images: Tensor) -> Tensor:
         """`(B, C, H, W)` in the weight's dtype to `(B, C', H', W')`."""
-        images, padding = (images, self._padding) if self._padding is not None else self._padded(images)
+        geometry = self._geometry
         if images.device.type == "cpu" and has_fused_convolution():
+            images, padding = geometry.pad(images)
             result: Tensor = torch.ops.mkldnn._convolution_pointwise(
                 images,
                 self.weight,
                 self.bias,
                 padding,
-                self._stride,
-                self._dilation,
-                self._groups,
+                list(geometry.stride),
+                list(geometry.dilation),
+                geometry.groups,
                 *self._fused_activation,
                 "",
             )
             return result
-        result = functional.conv2d(
-            images, self.weight, self.bias, self._stride, padding, self._dilation, self._groups
-        )
+        result = geometry.convolve(images, self.weight, self.bias)
         return result if self._activation is None else self._activation(result)
-
-    def _padded(self, images: Tensor) -> tuple[Tensor, list[int]]:
-        sides = []
-        for size, kernel, stride, dilation in zip(
-            images.shape[2:], self._kernel_size, self._stride, self._dilation, strict=True
-        ):
-            total = max((-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
-            sides.append((total // 2, total - total // 2))
-        (top, bottom), (left, right) = sides
-        if top == bottom and left == right:
-            return images, [top, left]
-        return functional.pad(images, (left, right, top, bottom)), [0, 0]
 
 
 def fuse(backbone: Backbone, *, size: int) -> Backbone:
@@ -108,7 +152,7 @@ def fuse(backbone: Backbone, *, size: int) -> Backbone:
         images = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
         expected = backbone(images)
         fused = copy.deepcopy(backbone).requires_grad_(False)
-        fuse_modules(fused, lambda: fused(images))
+        put_steps(fused, lambda: fused(images), FusedConvolution, activations="all")
         difference = (fused(images) - expected).norm() / expected.norm()
     if difference <= _TOLERANCE:
         return fused
@@ -116,23 +160,84 @@ def fuse(backbone: Backbone, *, size: int) -> Backbone:
     return copy.deepcopy(backbone)
 
 
-def fuse_modules(network: nn.Module, run: Callable[[], object]) -> None:
-    """Put a `FusedConvolution` in the place of every convolution, norm and activation that follow one another.
+def put_steps(
+    network: nn.Module,
+    run: Callable[[], object],
+    make: Callable[[nn.Conv2d, nn.BatchNorm2d | None, nn.Module | None], nn.Module],
+    *,
+    activations: Literal["own", "all"],
+) -> list[nn.Module]:
+    """Put one module in the place of every convolution, norm and activation that follow one another.
 
     Args:
         network: In evaluation mode; changed.
         run: Sends a batch through the network as it will be used.
+        make: That one module, from the three it replaces.
+        activations: Whether one that serves other places too (and stays there, where it has nothing left to do) is
+            taken in all the same.
+
+    Returns:
+        The modules put in.
     """
-    for step in _find_steps(network, run):
+    made = []
+    for step in find_steps(network, run):
         convolution = network.get_submodule(step.convolution)
         norm = None if step.norm is None else network.get_submodule(step.norm)
-        activation = None if step.activation is None else network.get_submodule(step.activation)
+        is_taken = step.activation is not None and (step.is_activation_its_own or activations == "all")
+        activation = network.get_submodule(step.activation) if is_taken and step.activation else None
         assert isinstance(convolution, nn.Conv2d)
         assert norm is None or isinstance(norm, nn.BatchNorm2d)
-        network.set_submodule(step.convolution, FusedConvolution(convolution, norm, activation))
-        for name in (step.norm, step.activation if step.is_activation_its_own else None):
-            if name is not None:
-                network.set_submodule(name, nn.Identity())
+        made.append(make(convolution, norm, activation))
+        network.set_submodule(step.convolution, made[-1])
+        if step.activation is not None and step.is_activation_its_own:
+            network.set_submodule(step.activation, nn.Identity())
+        if step.norm is not None:
+            network.set_submodule(step.norm, nn.Identity())
+    return made
+
+
+def find_steps(network: nn.Module, run: Callable[[], object]) -> list[Step]:
+    """Convolutions whose output goes straight into a norm or an activation, in the order they run.
+
+    Args:
+        network: In evaluation mode; watched, not changed.
+        run: Sends a batch through it. What is done to an output outside of modules is seen where it is done in place,
+            else not: whoever puts steps in the place of modules tries the result.
+    """
+    calls = _record_calls(network, run)
+    names = {module: name for name, module in network.named_modules()}
+    counts = Counter(call.module for call in calls)
+    steps = []
+    for call in calls:
+        convolution = call.module
+        if (
+            not isinstance(convolution, nn.Conv2d)
+            or counts[convolution] > 1
+            or convolution.padding_mode != "zeros"
+        ):
+            continue
+        last, norm = call, None
+        follower = _taker(call, calls)
+        if follower is not None and isinstance(follower.module, nn.BatchNorm2d):
+            if counts[follower.module] > 1 or not _is_norm_alone(follower.module):
+                continue
+            last, norm = follower, follower.module
+        # timm's norms bring their activation with them.
+        activation: nn.Module | None = getattr(norm, "act", None)
+        if type(activation) not in _ACTIVATIONS:
+            follower = _taker(last, calls)
+            activation = None if follower is None else _fusible(follower.module, counts)
+        if norm is not None or activation is not None:
+            steps.append(
+                Step(
+                    convolution=names[convolution],
+                    norm=None if norm is None else names[norm],
+                    activation=None if activation is None else names[activation],
+                    # one that came with the norm is not watched: 0
+                    is_activation_its_own=activation is not None and counts[activation] <= 1,
+                )
+            )
+    return steps
 
 
 @cache
@@ -160,58 +265,12 @@ def has_fused_convolution() -> bool:
 
 
 @dataclass(frozen=True)
-class _Step:
-    """Names of modules that become one. An activation that serves other places too stays where it is."""
-
-    convolution: str
-    norm: str | None
-    activation: str | None
-    is_activation_its_own: bool
-
-
-@dataclass(frozen=True)
 class _Call:
     """One call of a module. A tensor is known by its object and by how often it was written to in place."""
 
     module: nn.Module
     taken: tuple[Tensor, int]
     given: tuple[Tensor, int]
-
-
-def _find_steps(network: nn.Module, run: Callable[[], object]) -> list[_Step]:
-    calls = _record_calls(network, run)
-    names = {module: name for name, module in network.named_modules()}
-    counts = Counter(call.module for call in calls)
-    steps = []
-    for call in calls:
-        convolution = call.module
-        if (
-            not isinstance(convolution, nn.Conv2d)
-            or counts[convolution] > 1
-            or convolution.padding_mode != "zeros"
-        ):
-            continue
-        last, norm = call, None
-        follower = _taker(call, calls)
-        if follower is not None and isinstance(follower.module, nn.BatchNorm2d):
-            if counts[follower.module] > 1 or not _is_norm_alone(follower.module):
-                continue
-            last, norm = follower, follower.module
-        # timm's norms bring their activation with them.
-        activation: nn.Module | None = getattr(norm, "act", None)
-        if type(activation) not in _ACTIVATIONS:
-            follower = _taker(last, calls)
-            activation = None if follower is None else _fusible(follower.module, counts)
-        if norm is not None or activation is not None:
-            steps.append(
-                _Step(
-                    convolution=names[convolution],
-                    norm=None if norm is None else names[norm],
-                    activation=None if activation is None else names[activation],
-                    is_activation_its_own=activation is not None and counts[activation] == 1,
-                )
-            )
-    return steps
 
 
 def _record_calls(network: nn.Module, run: Callable[[], object]) -> list[_Call]:

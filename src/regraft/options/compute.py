@@ -19,8 +19,8 @@ class ComputeOptions(Options):
 
     Attributes:
         device: `auto` takes cuda, then mps, then the CPU.
-        precision: Of the frozen part while features are computed; `auto` takes bfloat16 where the hardware
-            multiplies it fast. What is measured and served is always float32.
+        precision: Of the frozen part, and of large products while fine-tuning; `auto` takes bfloat16 where the
+            hardware multiplies it fast. What is measured and served is always float32.
         num_workers: Threads that decode images, and batches under way at once on the CPU; null takes the
             machine's cores. No result depends on it.
         deterministic: On CUDA, use only operations whose result never varies.
@@ -44,12 +44,12 @@ class ComputeOptions(Options):
         Raises:
             ValueError: If the device asked for is not there.
         """
-        from regraft.training.reproducibility import Compute, choose_device, choose_frozen_dtype
+        from regraft.training.reproducibility import Compute, choose_device, choose_fast_dtype
 
         device = choose_device(self.device)
         return Compute(
             device=device,
-            frozen_dtype=choose_frozen_dtype(self.precision, device),
+            fast_dtype=choose_fast_dtype(self.precision, device),
             num_streams=self.worker_count,
             deterministic=self.deterministic,
         )

@@ -126,7 +126,7 @@ def _activations(
         with torch.inference_mode():
             images = normalize_pixels(torch.tensor(pixels[start:stop], device=compute.device), preprocessing)
             activations = backbone.forward_range(
-                apply_view(images, view).to(compute.frozen_dtype), None, border
+                apply_view(images, view).to(compute.fast_dtype), None, border
             )
             activations = activations.contiguous().cpu()
             if activations.dtype is torch.bfloat16:

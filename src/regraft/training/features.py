@@ -80,5 +80,5 @@ def _features_of(
 ) -> NDArray[np.float32]:
     with torch.inference_mode():
         images = normalize_pixels(torch.tensor(pixels, device=compute.device), preprocessing)
-        pooled = backbone.forward_features(images.to(compute.frozen_dtype))
+        pooled = backbone.forward_features(images.to(compute.fast_dtype))
         return torch.cat([features.float() for features in pooled.values()], dim=1).cpu().numpy()

@@ -14,10 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from regraft.backbones.backbone import Backbone
 from regraft.classifier.classifier import Classifier
 from regraft.classifier.views import ViewSet, num_views
 from regraft.messages import report_metrics, report_progress
 from regraft.training.border import ArrayStore, BorderInputs, border_inputs
+from regraft.training.mixed import mix_precision
 from regraft.training.optimiser import OptimiserSettings, build_optimiser, set_learning_rates
 from regraft.training.reproducibility import Compute, map_streams, numpy_generator
 
@@ -161,6 +163,10 @@ class _Loop:
     def run(
         self, inputs: BorderInputs, labels: Ints, val_inputs: BorderInputs, val_labels: Ints
     ) -> FineTuned:
+        first_batch = inputs.batch(np.zeros(1, np.int64), np.zeros(1, np.int64))
+        self.mixed = mix_precision(
+            self.classifier.backbone, self.first_stage, first_batch, dtype=self.compute.fast_dtype
+        )
         history: list[dict[str, float]] = []
         best_epoch, best_score, best = 0, -np.inf, self._weights_to_keep()
         for epoch in range(self.settings.max_epochs + 1):
@@ -209,7 +215,7 @@ class _Loop:
 
         def gradients_of(start: int) -> tuple[float, tuple[Tensor, ...]]:
             part = slice(start, start + size)
-            logits = self._logits(inputs.batch(rows[part], views[part]))
+            logits = self._logits(self.mixed, inputs.batch(rows[part], views[part]))
             targets = torch.as_tensor(labels[part], device=logits.device)
             smoothing = self.settings.label_smoothing
             loss = (
@@ -243,7 +249,7 @@ class _Loop:
             with torch.no_grad():
                 rows = np.arange(start, min(start + self.settings.micro_batch_size, len(labels)))
                 return self.classifier.target.probabilities(
-                    self._logits(inputs.batch(rows, np.zeros_like(rows)))
+                    self._logits(self.classifier.backbone, inputs.batch(rows, np.zeros_like(rows)))
                 ).cpu()
 
         starts = range(0, len(labels), self.settings.micro_batch_size)
@@ -255,10 +261,9 @@ class _Loop:
             "val_accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
         }
 
-    def _logits(self, border: Tensor) -> Tensor:
-        backbone = self.classifier.backbone
+    def _logits(self, backbone: Backbone, border: Tensor) -> Tensor:
         activations = backbone.forward_range(border, self.first_stage, None) if self.first_stage else border
-        logits: Tensor = self.classifier.head(backbone.pool(activations))
+        logits: Tensor = self.classifier.head(backbone.pool(activations.float()))
         return logits
 
     def _weights_to_keep(self) -> list[Tensor]:

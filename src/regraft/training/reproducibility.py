@@ -31,14 +31,15 @@ class Compute:
 
     Attributes:
         device: Holds the weights.
-        frozen_dtype: What the frozen part computes in where only training features come of it.
+        fast_dtype: What the frozen part computes in where only training features come of it, and what large products
+            of the trained part do while it learns; its weights are float32.
         num_streams: Batches of the frozen part under way at once on the CPU, one thread each; no result
             depends on it.
         deterministic: On CUDA, only operations whose result never varies.
     """
 
     device: torch.device
-    frozen_dtype: torch.dtype
+    fast_dtype: torch.dtype
     num_streams: int
     deterministic: bool
 
@@ -60,7 +61,7 @@ def choose_device(name: DeviceName) -> torch.device:
     return torch.device(name)
 
 
-def choose_frozen_dtype(name: PrecisionName, device: torch.device) -> torch.dtype:
+def choose_fast_dtype(name: PrecisionName, device: torch.device) -> torch.dtype:
     """The precision asked for; `auto` takes bfloat16 where the hardware multiplies it fast, else float32."""
     if name != "auto":
         return torch.bfloat16 if name == "bfloat16" else torch.float32

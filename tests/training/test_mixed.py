@@ -1,0 +1,81 @@
+"""Mixed precision while training: the gradients of the plain network, near in bfloat16 and the same in float32."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from regraft.backbones.backbone import Backbone, build_backbone, freeze
+from regraft.backbones.weights import RandomWeights, load_weights
+from regraft.backbones.zoo import get_spec
+from regraft.training.mixed import FoldedConvolution, mix_precision
+
+# One of timm's, one whose ReLU serves several places, one whose squeeze-and-excitation ends in what is not folded.
+TAILS = {
+    "efficientnet_lite0": "blocks.5",
+    "resnet18": "layer4",
+    "mobilenet_v3_small": "features.11",
+    "vgg16": None,
+}
+
+
+def tail_of(name: str) -> tuple[Backbone, str, Tensor]:
+    spec = get_spec(name)
+    weights, _ = load_weights(spec, RandomWeights(kind="random", seed=0))
+    backbone = build_backbone(name, weights=weights, cut=None)
+    freeze(backbone)
+    stages = list(backbone.stages)
+    first = TAILS[name] or stages[-1]
+    for stage in stages[stages.index(first) :]:
+        backbone.stages[stage].requires_grad_(True)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        border = backbone.forward_range(
+            torch.randn(3, 3, 96, 96, generator=generator), None, stages[stages.index(first) - 1]
+        )
+    return backbone, first, border
+
+
+def gradients(network: Backbone, of: Backbone, first: str, border: Tensor) -> tuple[Tensor, list[Tensor]]:
+    parameters = [parameter for parameter in of.parameters() if parameter.requires_grad]
+    result = of.pool(network.forward_range(border, first, None).float())
+    weights = torch.linspace(-1, 1, result.numel()).reshape(result.shape)
+    return result.detach(), list(torch.autograd.grad((result * weights).sum(), parameters))
+
+
+@pytest.mark.parametrize("name", TAILS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.25)])
+def test_gradients_are_those_of_the_plain_network(name: str, dtype: torch.dtype, tolerance: float) -> None:
+    backbone, first, border = tail_of(name)
+    mixed = mix_precision(backbone, first, border[:1], dtype=dtype)
+    assert [module for module in mixed.modules() if isinstance(module, FoldedConvolution)]
+    assert not [module for module in backbone.modules() if isinstance(module, FoldedConvolution)]
+    expected, plain = gradients(backbone, backbone, first, border)
+    result, folded = gradients(mixed, backbone, first, border)
+    # As fractions of their norms: float32 sums in another order; bfloat16 has 8 bits, and goes
+    # through up to 13 layers forth and back
+    assert (result - expected).norm() <= tolerance * expected.norm()
+    whole, other = (torch.cat([part.flatten() for part in parts]) for parts in (plain, folded))
+    assert (whole - other).norm() <= tolerance * whole.norm()
+
+
+def test_parameters_are_shared_not_copied() -> None:
+    backbone, first, border = tail_of("resnet18")
+    mixed = mix_precision(backbone, first, border[:1], dtype=torch.float32)
+    own = {id(parameter) for parameter in backbone.parameters()}
+    assert {id(parameter) for parameter in mixed.parameters()} == own
+    before = mixed.forward_range(border, first, None)
+    with torch.no_grad():
+        for parameter in backbone.stages[first].parameters():
+            parameter.mul_(1.1)
+    torch.testing.assert_close(
+        mixed.forward_range(border, first, None),
+        backbone.forward_range(border, first, None),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+    assert not torch.allclose(mixed.forward_range(border, first, None), before)
+
+
+def test_a_head_alone_needs_nothing() -> None:
+    backbone, _, border = tail_of("resnet18")
+    assert mix_precision(backbone, None, border, dtype=torch.bfloat16) is backbone
