@@ -8,6 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+from regraft.backbones.backbone import tensor_digest
+from regraft.backbones.fused import FusedConvolution
 from regraft.classifier import Classifier
 from regraft.classifier.classifier import normalize_pixels, predict_together, shared_stage
 from regraft.images.decoding import UnreadableImageError
@@ -147,3 +149,17 @@ def test_same_network_shares_every_stage_and_another_none(make_probe: Callable[.
     assert all(map(np.array_equal, predict_together([probe, other], pixels, shared=None), alone))
     cut = probe.backbone.cut
     assert np.array_equal(predict_together([probe, make_probe()], pixels, shared=cut)[1], alone[0])
+
+
+def test_inference_form_predicts_the_same_faster_parts(
+    make_probe: Callable[..., Classifier], draw_shapes: Callable
+) -> None:
+    classifier, (pixels, _) = make_probe(("disc", "square", "cross"), views="flips"), draw_shapes(6)
+    before = tensor_digest(classifier)
+    faster = classifier.for_inference()
+    assert [module for module in faster.modules() if isinstance(module, FusedConvolution)]
+    assert tensor_digest(classifier) == before
+    # 1e-6: norms folded in, sums of float32 rounded otherwise
+    np.testing.assert_allclose(
+        faster.predict_pixels(pixels), classifier.predict_pixels(pixels), rtol=0, atol=1e-6
+    )

@@ -42,7 +42,7 @@ class ServedClassifier(PythonModel):
         """Load the classifier; called once, before the first prediction."""
         from regraft.classifier import load_classifier
 
-        self._classifier = load_classifier(Path(context.artifacts["classifier"]))
+        self._classifier = load_classifier(Path(context.artifacts["classifier"])).for_inference()
 
     def predict(  # type: ignore[override]  # MLflow reads the schema from these hints
         self, context: PythonModelContext, model_input: list[EncodedImage]

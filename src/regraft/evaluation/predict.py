@@ -39,7 +39,7 @@ def predict_images(
     """
     rows = np.flatnonzero(manifest["split"].isin(_SPLITS))
     images = manifest.iloc[rows][list(_COLUMNS)].reset_index(drop=True)
-    classifiers = [classifier.to(compute.device) for classifier in models.values()]
+    classifiers = [classifier.for_inference().to(compute.device) for classifier in models.values()]
     shared = shared_stage(classifiers)
     batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     parts: list[list[NDArray[np.float64]]] = []
