@@ -11,6 +11,7 @@ from torch import nn
 from regraft.backbones.backbone import tensor_digest
 from regraft.classifier import Classifier, classifier_bytes
 from regraft.classifier.classifier import normalize_pixels
+from regraft.save_points import NoSavePoints, SavePoints
 from regraft.training.fine_tune import (
     FineTuned,
     FineTuneSettings,
@@ -54,6 +55,7 @@ def tune(fitted_probe: Classifier, shapes: tuple[Labelled, Labelled], compute: C
         train: Labelled = shapes[0],
         val: Labelled = shapes[1],
         num_streams: int = 1,
+        save_points: SavePoints | None = None,
         learning_rate: float = OPTIMISER.learning_rate,
         **changes: Any,
     ) -> FineTuned:
@@ -65,6 +67,7 @@ def tune(fitted_probe: Classifier, shapes: tuple[Labelled, Labelled], compute: C
             settings=dataclasses.replace(SETTINGS, optimiser=optimiser, **changes),
             compute=dataclasses.replace(compute, num_streams=num_streams),
             store=store,
+            save_points=save_points or NoSavePoints(),
         )
 
     return run
@@ -367,6 +370,7 @@ def test_weights_stay_float32_where_products_are_bfloat16(
         settings=SETTINGS,
         compute=dataclasses.replace(compute, fast_dtype=torch.bfloat16),
         store=store,
+        save_points=NoSavePoints(),
     )
     assert {tensor.dtype for tensor in result.classifier.parameters()} == {torch.float32}
     exact = tune()
@@ -405,3 +409,68 @@ def test_images_of_a_split_come_with_their_labels(draw_shapes: Callable) -> None
     assert train.labels.dtype == np.int64
     train.pixels[:] = 0
     assert pixels[0].any()
+
+
+class KilledError(Exception):
+    """The process is gone."""
+
+
+class Interrupting:
+    """Save points at every update, and a kill after so many of them."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+        self.num_writes = 0
+        self.kill_after: int | None = None
+
+    def is_due(self) -> bool:
+        return True
+
+    def read(self, name: str) -> bytes | None:
+        return self.kept.get(name)
+
+    def write(self, name: str, data: bytes) -> None:
+        self.kept[name] = data
+        self.num_writes += 1
+        if self.num_writes == self.kill_after:
+            raise KilledError
+
+
+# 4 updates an epoch, a save point after each (the last of an epoch after measuring): 1 + 4 + 4
+@pytest.mark.parametrize("kill_after", range(1, 9))
+def test_killed_training_goes_on_to_the_same_bits(tune: Tune, kill_after: int) -> None:
+    changes: dict[str, Any] = {"averaging": 0.9, "views": "flips", "learning_rate": 1e-3}
+    whole = tune(**changes)
+    save_points = Interrupting()
+    save_points.kill_after = kill_after
+    with pytest.raises(KilledError):
+        tune(save_points=save_points, **changes)
+    resumed = tune(save_points=save_points, **changes)
+    assert save_points.num_writes == 9, "what was done before the kill was done again"
+    assert resumed.history == whole.history
+    assert resumed.best_epoch == whole.best_epoch
+    assert classifier_bytes(resumed.classifier) == classifier_bytes(whole.classifier)
+
+
+def test_training_stopped_early_is_gone_on_with_to_the_same_epoch(
+    tune: Tune, shapes: tuple[Labelled, Labelled]
+) -> None:
+    changes: dict[str, Any] = {"val": wrong(shapes[0]), "max_epochs": 5, "patience": 2}
+    whole = tune(**changes)
+    save_points = Interrupting()
+    save_points.kill_after = 7
+    with pytest.raises(KilledError):
+        tune(save_points=save_points, **changes)
+    resumed = tune(save_points=save_points, **changes)
+    assert [row["epoch"] for row in whole.history] == [0, 1, 2]
+    assert (resumed.history, resumed.best_epoch) == (whole.history, whole.best_epoch)
+    assert classifier_bytes(resumed.classifier) == classifier_bytes(whole.classifier)
+
+
+def test_a_save_point_of_other_training_is_not_gone_on_from(tune: Tune) -> None:
+    save_points = Interrupting()
+    save_points.kill_after = 6
+    with pytest.raises(KilledError):
+        tune(save_points=save_points, seed=1)
+    result = tune(save_points=save_points)
+    assert classifier_bytes(result.classifier) == classifier_bytes(tune().classifier)

@@ -10,18 +10,16 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from regraft.backbones.backbone import Backbone
 from regraft.classifier.classifier import Classifier
-from regraft.classifier.views import ViewSet, num_views
-from regraft.messages import report_metrics, report_progress
-from regraft.training.border import ArrayStore, BorderInputs, border_inputs
-from regraft.training.mixed import mix_precision
-from regraft.training.optimiser import OptimiserSettings, build_optimiser, set_learning_rates
-from regraft.training.reproducibility import Compute, map_streams, numpy_generator
+from regraft.classifier.views import ViewSet
+from regraft.save_points import SavePoints
+from regraft.training.border import ArrayStore, border_inputs
+from regraft.training.optimiser import OptimiserSettings
+from regraft.training.reproducibility import Compute
+from regraft.training.tuning_loop import Examples, TuningLoop
 
 Ints = NDArray[np.int64]
 
@@ -90,6 +88,7 @@ def fine_tune(
     settings: FineTuneSettings,
     compute: Compute,
     store: ArrayStore,
+    save_points: SavePoints,
 ) -> FineTuned:
     """Train the last stages and the head of a classifier whose head is already fitted.
 
@@ -105,6 +104,7 @@ def fine_tune(
         settings: See there.
         compute: Device, precision, streams.
         store: Keeps border activations.
+        save_points: Keep what was trained so far; training goes on from there.
 
     Raises:
         ValueError: If more stages are to be trained than the backbone has.
@@ -138,141 +138,18 @@ def fine_tune(
         )
         for name, split, views in (("train", train, settings.views), ("val", val, "identity"))
     }
-    loop = _Loop(classifier, trained, stages[split_at] if settings.num_stages else None, settings, compute)
-    return loop.run(inputs["train"], train.labels, inputs["val"], val.labels)
-
-
-class _Loop:
-    def __init__(
-        self,
-        classifier: Classifier,
-        trained: list[nn.Module],
-        first_stage: str | None,
-        settings: FineTuneSettings,
-        compute: Compute,
-    ) -> None:
-        self.classifier = classifier
-        self.first_stage = first_stage
-        self.settings = settings
-        self.compute = compute
-        parameters = [parameter for module in trained for parameter in module.parameters()]
-        self.parameters: list[Tensor] = [parameter for parameter in parameters if parameter.requires_grad]
-        self.optimiser = build_optimiser(trained, settings.optimiser)
-        self.mean_parameters = [parameter.detach().clone() for parameter in self.parameters]
-
-    def run(
-        self, inputs: BorderInputs, labels: Ints, val_inputs: BorderInputs, val_labels: Ints
-    ) -> FineTuned:
-        first_batch = inputs.batch(np.zeros(1, np.int64), np.zeros(1, np.int64))
-        self.mixed = mix_precision(
-            self.classifier.backbone, self.first_stage, first_batch, dtype=self.compute.fast_dtype
-        )
-        history: list[dict[str, float]] = []
-        best_epoch, best_score, best = 0, -np.inf, self._weights_to_keep()
-        for epoch in range(self.settings.max_epochs + 1):
-            row: dict[str, float] = {"epoch": epoch}
-            if epoch:
-                row |= self._train_epoch(epoch, inputs, labels)
-            row |= self._measure(val_inputs, val_labels)
-            history.append(row)
-            report_metrics(
-                {f"fine_tune/{name}": value for name, value in row.items() if name != "epoch"}, step=epoch
-            )
-            score = (
-                row["val_accuracy"] if self.settings.selection_metric == "accuracy" else -row["val_log_loss"]
-            )
-            if score > best_score:
-                best_epoch, best_score, best = epoch, score, self._weights_to_keep()
-            if epoch - best_epoch >= self.settings.patience:
-                break
-        self._put_back(best)
-        self.classifier.requires_grad_(False)
-        return FineTuned(self.classifier.cpu(), best_epoch, history)
-
-    def _train_epoch(self, epoch: int, inputs: BorderInputs, labels: Ints) -> dict[str, float]:
-        size = self.settings.batch_size
-        generator = numpy_generator(self.settings.seed, "fine_tune", epoch)
-        order = generator.permutation(len(labels))
-        views = generator.integers(num_views(self.settings.views), size=len(labels))
-        starts = range(0, len(labels), size)
-        total = 0.0
-        for index, start in enumerate(starts):
-            rows = order[start : start + size]
-            set_learning_rates(
-                self.optimiser,
-                (epoch - 1) * len(starts) + index,
-                self.settings.max_epochs * len(starts),
-                warmup_fraction=self.settings.optimiser.warmup_fraction,
-            )
-            total += self._update(inputs, rows, views[rows], labels[rows]) * len(rows)
-            report_progress(
-                f"fine-tuning, epoch {epoch} of {self.settings.max_epochs}", index + 1, len(starts)
-            )
-        return {"train_loss": total / len(labels), "learning_rate": self.optimiser.param_groups[0]["lr"]}
-
-    def _update(self, inputs: BorderInputs, rows: Ints, views: Ints, labels: Ints) -> float:
-        size = self.settings.micro_batch_size
-
-        def gradients_of(start: int) -> tuple[float, tuple[Tensor, ...]]:
-            part = slice(start, start + size)
-            logits = self._logits(self.mixed, inputs.batch(rows[part], views[part]))
-            targets = torch.as_tensor(labels[part], device=logits.device)
-            smoothing = self.settings.label_smoothing
-            loss = (
-                self.classifier.target.loss(logits, targets, label_smoothing=smoothing)
-                * len(targets)
-                / len(rows)
-            )
-            return loss.item(), torch.autograd.grad(loss, self.parameters)
-
-        loss, gradients = 0.0, list[Tensor]()
-        for part_loss, part in map_streams(gradients_of, range(0, len(rows), size), compute=self.compute):
-            loss += part_loss
-            if gradients:
-                torch._foreach_add_(gradients, part)
-            else:
-                gradients = list(part)
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
-        nn.utils.clip_grad_norm_(self.parameters, self.settings.optimiser.max_gradient_norm)
-        self.optimiser.step()
-        with torch.no_grad():
-            torch._foreach_lerp_(self.mean_parameters, self.parameters, 1 - self.settings.averaging)
-        return loss
-
-    def _measure(self, inputs: BorderInputs, labels: Ints) -> dict[str, float]:
-        """Log-loss and accuracy under the weights that would be handed back, each image as it is."""
-        training_weights = [parameter.detach().clone() for parameter in self.parameters]
-        self._put_back(self._weights_to_keep())
-
-        def probabilities_of(start: int) -> Tensor:
-            with torch.no_grad():
-                rows = np.arange(start, min(start + self.settings.micro_batch_size, len(labels)))
-                return self.classifier.target.probabilities(
-                    self._logits(self.classifier.backbone, inputs.batch(rows, np.zeros_like(rows)))
-                ).cpu()
-
-        starts = range(0, len(labels), self.settings.micro_batch_size)
-        probabilities = torch.cat(list(map_streams(probabilities_of, starts, compute=self.compute))).numpy()
-        self._put_back(training_weights)
-        of_label = probabilities[np.arange(len(labels)), labels]
-        return {
-            "val_log_loss": float(-np.log(np.clip(of_label, 1e-15, 1)).mean()),
-            "val_accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
-        }
-
-    def _logits(self, backbone: Backbone, border: Tensor) -> Tensor:
-        activations = backbone.forward_range(border, self.first_stage, None) if self.first_stage else border
-        logits: Tensor = self.classifier.head(backbone.pool(activations.float()))
-        return logits
-
-    def _weights_to_keep(self) -> list[Tensor]:
-        return [mean.clone() for mean in self.mean_parameters]
-
-    def _put_back(self, weights: list[Tensor]) -> None:
-        with torch.no_grad():
-            for parameter, kept in zip(self.parameters, weights, strict=True):
-                parameter.copy_(kept)
+    loop = TuningLoop(
+        classifier,
+        trained,
+        stages[split_at] if settings.num_stages else None,
+        settings,
+        compute=compute,
+        save_points=save_points,
+    )
+    best_epoch, history = loop.run(
+        Examples(inputs["train"], train.labels), Examples(inputs["val"], val.labels)
+    )
+    return FineTuned(classifier.requires_grad_(False).cpu(), best_epoch, history)
 
 
 def _freeze_depthwise(module: nn.Module) -> None:

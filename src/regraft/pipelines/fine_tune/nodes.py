@@ -18,6 +18,7 @@ def fine_tune(
     manifest: pd.DataFrame,
     preprocessing: dict[str, Any],
     activations: Any,
+    fine_tune_save_points: Any,
     options: FineTuneOptions,
     compute: ComputeOptions,
 ) -> tuple[Any, dict[str, Any]]:
@@ -37,5 +38,6 @@ def fine_tune(
             settings=options.settings(),
             compute=resolved,
             store=activations,
+            save_points=fine_tune_save_points,
         )
     return result.classifier, {"best_epoch": result.best_epoch, "rows": result.history}

@@ -18,6 +18,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "manifest",
                     "preprocessing",
                     "activations",
+                    "fine_tune_save_points",
                     "params:fine_tune",
                     "params:compute",
                 ],

@@ -1,0 +1,263 @@
+"""The loop of fine-tuning: epochs of updates, `val` measured after each, the best epoch's weights put back.
+
+Knows border activations and labels, nothing of where they come from. What it has done so far can be kept at any update
+and gone on from: the end is the same to the bit.
+"""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from regraft.backbones.backbone import Backbone, tensor_digest
+from regraft.classifier.classifier import Classifier
+from regraft.classifier.views import num_views
+from regraft.messages import report_metrics, report_progress
+from regraft.save_points import SavePoints
+from regraft.training.border import BorderInputs
+from regraft.training.mixed import mix_precision
+from regraft.training.optimiser import build_optimiser, set_learning_rates
+from regraft.training.reproducibility import Compute, map_streams, numpy_generator
+
+if TYPE_CHECKING:
+    from regraft.training.fine_tune import FineTuneSettings
+
+Ints = NDArray[np.int64]
+_SAVE_POINT = "training"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What the first trained stage sees of the images of a split, and their labels `(N,)`."""
+
+    inputs: BorderInputs
+    labels: Ints
+
+
+@dataclass
+class _State:
+    """How far training has come, beside weights and optimiser.
+
+    Attributes:
+        epoch: The epoch under way; 0 measures the probe.
+        num_updates: Updates done in it.
+        total_loss: Summed over the images of these.
+        history: A row an epoch done.
+        best_epoch: Of these, with `best_score` and the weights `best`.
+    """
+
+    epoch: int = 0
+    num_updates: int = 0
+    total_loss: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    best_score: float = -np.inf
+    best: list[Tensor] = field(default_factory=list)
+
+
+class TuningLoop:
+    """Trains the last stages and the head of a classifier.
+
+    Args:
+        classifier: Its trained parameters ask for gradients; they are changed.
+        trained: Its modules that are trained, from the deepest stage up to the head.
+        first_stage: The first stage trained; None where the head alone is.
+        settings: See there.
+        compute: Device, precision, streams.
+        save_points: Where what was done so far is kept.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        trained: Sequence[nn.Module],
+        first_stage: str | None,
+        settings: "FineTuneSettings",
+        *,
+        compute: Compute,
+        save_points: SavePoints,
+    ) -> None:
+        self._classifier = classifier
+        self._first_stage = first_stage
+        self._settings = settings
+        self._compute = compute
+        self._save_points = save_points
+        parameters = [parameter for module in trained for parameter in module.parameters()]
+        self._parameters: list[Tensor] = [parameter for parameter in parameters if parameter.requires_grad]
+        self._optimiser = build_optimiser(trained, settings.optimiser)
+        self._mean_parameters = [parameter.detach().clone() for parameter in self._parameters]
+        self._state = _State()
+
+    def run(self, train: Examples, val: Examples) -> tuple[int, list[dict[str, float]]]:
+        """Train; the classifier has the best epoch's weights in the end.
+
+        Returns:
+            The best epoch, 0 being the probe, and a row an epoch.
+        """
+        one = np.zeros(1, np.int64)
+        mixed = mix_precision(
+            self._classifier.backbone,
+            self._first_stage,
+            train.inputs.batch(one, one),
+            dtype=self._compute.fast_dtype,
+        )
+        key = self._key(train, val)
+        state = self._state = self._restored(key) or _State()
+        while state.epoch <= self._settings.max_epochs and (
+            state.epoch - 1 - state.best_epoch < self._settings.patience
+        ):
+            row: dict[str, float] = {"epoch": state.epoch}
+            if state.epoch:
+                row |= self._train_epoch(mixed, train, key)
+            row |= self._measure(val)
+            report_metrics(
+                {f"fine_tune/{name}": value for name, value in row.items() if name != "epoch"},
+                step=state.epoch,
+            )
+            self._finish_epoch(row)
+            if self._save_points.is_due():
+                self._save(key)
+        self._put_back(state.best)
+        return state.best_epoch, state.history
+
+    def _finish_epoch(self, row: dict[str, float]) -> None:
+        state, by_accuracy = self._state, self._settings.selection_metric == "accuracy"
+        state.history.append(row)
+        score = row["val_accuracy"] if by_accuracy else -row["val_log_loss"]
+        if score > state.best_score:
+            state.best_epoch, state.best_score = state.epoch, score
+            state.best = [mean.clone() for mean in self._mean_parameters]
+        state.epoch, state.num_updates, state.total_loss = state.epoch + 1, 0, 0.0
+
+    def _train_epoch(self, mixed: Backbone, train: Examples, key: str) -> dict[str, float]:
+        state, size = self._state, self._settings.batch_size
+        num_images = len(train.labels)
+        # From seed and epoch alone: a process that goes on in the middle draws the same.
+        generator = numpy_generator(self._settings.seed, "fine_tune", state.epoch)
+        order = generator.permutation(num_images)
+        views = generator.integers(num_views(self._settings.views), size=num_images)
+        num_updates = -(-num_images // size)
+        while state.num_updates < num_updates:
+            rows = order[state.num_updates * size : (state.num_updates + 1) * size]
+            set_learning_rates(
+                self._optimiser,
+                (state.epoch - 1) * num_updates + state.num_updates,
+                self._settings.max_epochs * num_updates,
+                warmup_fraction=self._settings.optimiser.warmup_fraction,
+            )
+            state.total_loss += self._update(mixed, train, rows, views[rows]) * len(rows)
+            state.num_updates += 1
+            report_progress(
+                f"fine-tuning, epoch {state.epoch} of {self._settings.max_epochs}",
+                state.num_updates,
+                num_updates,
+            )
+            if state.num_updates < num_updates and self._save_points.is_due():
+                self._save(key)
+        return {
+            "train_loss": state.total_loss / num_images,
+            "learning_rate": self._optimiser.param_groups[0]["lr"],
+        }
+
+    def _update(self, mixed: Backbone, train: Examples, rows: Ints, views: Ints) -> float:
+        size = self._settings.micro_batch_size
+
+        def gradients_of(start: int) -> tuple[float, tuple[Tensor, ...]]:
+            part = slice(start, start + size)
+            logits = self._logits(mixed, train.inputs.batch(rows[part], views[part]))
+            targets = torch.as_tensor(train.labels[rows[part]], device=logits.device)
+            loss = self._classifier.target.loss(
+                logits, targets, label_smoothing=self._settings.label_smoothing
+            )
+            loss = loss * len(targets) / len(rows)
+            return loss.item(), torch.autograd.grad(loss, self._parameters)
+
+        loss, gradients = 0.0, list[Tensor]()
+        for part_loss, part in map_streams(gradients_of, range(0, len(rows), size), compute=self._compute):
+            loss += part_loss
+            if gradients:
+                torch._foreach_add_(gradients, part)
+            else:
+                gradients = list(part)
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            parameter.grad = gradient
+        nn.utils.clip_grad_norm_(self._parameters, self._settings.optimiser.max_gradient_norm)
+        self._optimiser.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(self._mean_parameters, self._parameters, 1 - self._settings.averaging)
+        return loss
+
+    def _measure(self, val: Examples) -> dict[str, float]:
+        """Log-loss and accuracy under the weights that would be handed back, each image as it is."""
+        training_weights = [parameter.detach().clone() for parameter in self._parameters]
+        self._put_back(self._mean_parameters)
+        size, labels = self._settings.micro_batch_size, val.labels
+
+        def probabilities_of(start: int) -> Tensor:
+            with torch.no_grad():
+                rows = np.arange(start, min(start + size, len(labels)))
+                logits = self._logits(self._classifier.backbone, val.inputs.batch(rows, np.zeros_like(rows)))
+                return self._classifier.target.probabilities(logits).cpu()
+
+        starts = range(0, len(labels), size)
+        probabilities = torch.cat(list(map_streams(probabilities_of, starts, compute=self._compute))).numpy()
+        self._put_back(training_weights)
+        of_label = probabilities[np.arange(len(labels)), labels]
+        return {
+            "val_log_loss": float(-np.log(np.clip(of_label, 1e-15, 1)).mean()),
+            "val_accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
+        }
+
+    def _logits(self, backbone: Backbone, border: Tensor) -> Tensor:
+        first = self._first_stage
+        activations = border if first is None else backbone.forward_range(border, first, None)
+        logits: Tensor = self._classifier.head(backbone.pool(activations.float()))
+        return logits
+
+    def _put_back(self, weights: list[Tensor]) -> None:
+        with torch.no_grad():
+            for parameter, kept in zip(self._parameters, weights, strict=True):
+                parameter.copy_(kept)
+
+    def _key(self, train: Examples, val: Examples) -> str:
+        """What a save point must have been made of, to be gone on from."""
+        digest = hashlib.sha256(repr(self._settings).encode())
+        digest.update(tensor_digest(self._classifier).encode())
+        for labels in (train.labels, val.labels):
+            digest.update(labels.tobytes())
+        return digest.hexdigest()
+
+    def _save(self, key: str) -> None:
+        """Keep all that the rest of training follows from; random numbers follow from the seed."""
+        buffer = io.BytesIO()
+        weights = [parameter.detach() for parameter in self._parameters]
+        state = {
+            "key": key,
+            "state": vars(self._state),
+            "weights": weights,
+            "mean_weights": self._mean_parameters,
+            "optimiser": self._optimiser.state_dict(),
+        }
+        torch.save(state, buffer)
+        self._save_points.write(_SAVE_POINT, buffer.getvalue())
+
+    def _restored(self, key: str) -> _State | None:
+        data = self._save_points.read(_SAVE_POINT)
+        if data is None:
+            return None
+        saved: dict[str, Any] = torch.load(
+            io.BytesIO(data), weights_only=True, map_location=self._compute.device
+        )
+        if saved["key"] != key:
+            return None
+        self._put_back(saved["weights"])
+        for mean, kept in zip(self._mean_parameters, saved["mean_weights"], strict=True):
+            mean.copy_(kept)
+        self._optimiser.load_state_dict(saved["optimiser"])
+        return _State(**saved["state"])
