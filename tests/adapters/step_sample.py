@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from kedro.framework import project
 from kedro.io import AbstractDataset, DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
 from pydantic import BaseModel
@@ -99,13 +100,16 @@ class Sample:
         self.package = package
         self.options = SampleOptions()
 
-    def run(self, *, is_fresh: bool = False) -> list[str]:
-        """Names of the nodes that ran."""
+    def run(self, *names: str, is_fresh: bool = False, is_trusting: bool = False) -> list[str]:
+        """Run these nodes alone, or all; names of those that ran."""
         calls = Path("calls.txt")
         calls.write_text("")
         catalog, pipeline = self.load()
+        project.pipelines.configure(None)
+        project.pipelines["__default__"] = pipeline
+        part = pipeline.only_nodes(*names) if names else pipeline
         try:
-            runner.StepRunner(is_fresh=is_fresh).run(pipeline, catalog)
+            runner.StepRunner(is_fresh=is_fresh, is_trusting=is_trusting).run(part, catalog)
         finally:
             self.called = calls.read_text().split()
         return self.called

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from regraft.adapters.files import ContentHashes, written_whole
+from regraft.adapters.files import ContentHashes, clear_leftovers, clear_leftovers_below, written_whole
 
 
 class PlantedError(Exception):
@@ -103,6 +103,33 @@ with written_whole(Path({str(path)!r})) as aside:
         target.write_text("new")
     assert names(tmp_path) == ["artefact"]
     assert kind == "file" or names(path) == ["new.txt"]
+
+
+def test_leftovers_of_a_killed_process_are_cleared(tmp_path: Path) -> None:
+    for name in ("a.npy", ".a.npy.writing", "deep/.b.json.writing", "kept.writing", ".c.writing.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / ".d.writing").mkdir()
+    clear_leftovers(tmp_path / "a.npy")
+    assert not (tmp_path / ".a.npy.writing").exists()
+    assert (tmp_path / "deep" / ".b.json.writing").exists()
+    clear_leftovers_below(tmp_path)
+    assert names(tmp_path) == [".c.writing.txt", "a.npy", "deep", "kept.writing"]
+    assert names(tmp_path / "deep") == []
+
+
+def test_a_folder_that_stepped_aside_comes_back(tmp_path: Path) -> None:
+    """Killed between the two renames that put a new folder in the place of an old one."""
+    old, new = tmp_path / ".folder.old", tmp_path / ".folder.writing"
+    old.mkdir()
+    (old / "old.txt").write_text("old")
+    new.mkdir()
+    clear_leftovers(tmp_path / "folder")
+    assert names(tmp_path) == ["folder"]
+    assert names(tmp_path / "folder") == ["old.txt"]
+    (tmp_path / ".folder.old").mkdir()
+    clear_leftovers(tmp_path / "folder")
+    assert names(tmp_path) == ["folder"], "killed after both renames"
 
 
 @pytest.fixture

@@ -64,11 +64,19 @@ def test_closing_table_says_what_is_missing_and_why() -> None:
 
 def test_closing_table_says_what_was_chosen_and_where_all_is() -> None:
     text = "\n".join(closing_table(METRICS, REGISTRATION, minutes=1.26, tracking=["MLflow run: swift-fox"]))
-    assert "chosen by val: fine-tuned; It is better on val.; There is no champion yet." in text
+    assert "chosen by val: fine-tuned\n  It is better on val.\n  There is no champion yet.\n" in text
     assert "without a pixel, majority class: 0.687 (0.650 to 0.720)" in text
     assert "MLflow run: swift-fox" in text
     assert "data/08_reporting/report.html" in text
     assert "1.3 minutes" in text
+
+
+def test_long_reasons_are_broken_into_lines() -> None:
+    reason = " ".join(["Not promoted: the difference may be chance, 81.9 % against 80.9 %"] * 4)
+    lines = closing_table(METRICS, REGISTRATION | {"reasons": [reason]}, minutes=1, tracking=[])
+    assert max(map(len, lines)) <= 110
+    start = lines.index("chosen by val: fine-tuned") + 1
+    assert " ".join(line.strip() for line in lines[start : start + 3]) == reason
 
 
 def make_pipeline() -> Pipeline:
@@ -174,6 +182,7 @@ def test_a_second_run_in_one_process_starts_anew(
             "best epoch 1 of 2; val log-loss 0.400 -> 0.300, accuracy 0.800 -> 0.900",
         ),
         ("image_index", range(2624), "2,624 images"),
+        ("metrics", METRICS, "test accuracy probe 0.859, fine-tuned 0.887"),
     ],
 )
 def test_facts_of_artefacts(dataset: str, data: Any, expected: str) -> None:

@@ -13,14 +13,16 @@ from typing import Any
 import pandas as pd
 import pytest
 import tracking_sample
+from kedro.io import DatasetError
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from tracking_sample import Stage, free_port, run
 
-from regraft.adapters import tracking
+from regraft.adapters import tracking, tracking_server
 from regraft.adapters.tracking_server import TrackingError, TrackingServer, read_options, resolve_server
 
 NODES = ("prepare", "train", "evaluate")
+NOTE = Path(".regraft/open_run.json")
 
 
 def client_of(root: Path) -> MlflowClient:
@@ -254,24 +256,110 @@ def test_a_failed_run_ends_failed_with_its_reason_and_is_taken_up_again(root: Pa
     assert "error" not in row.data.tags
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_ends_killed(root: Path, number: signal.Signals) -> None:
+@contextmanager
+def training_process(root: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Another process, in the middle of the node `train`, its run open."""
     with subprocess.Popen(
-        [sys.executable, tracking_sample.__file__, str(root)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        [sys.executable, tracking_sample.__file__, str(root)], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline().strip() == "training"
         assert the_row_of(root).info.status == "RUNNING"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_killed(root: Path, number: signal.Signals) -> None:
+    with training_process(root) as process:
         process.send_signal(number)
-        assert process.wait(20) != 0
+        assert process.wait(300) != 0  # a busy machine takes its time
     row = the_row_of(root)
     assert row.info.status == "KILLED"
     assert row.data.metrics["train/loss"] == pytest.approx(1 / 3)
     assert "regraft.done.train" not in row.data.tags
+
+
+@pytest.mark.slow
+def test_the_run_of_a_killed_process_is_ended_by_the_next(root: Path) -> None:
+    with training_process(root) as process:
+        process.kill()
+        process.wait()
+    assert the_row_of(root).info.status == "RUNNING"
+    run(root, backbone="other_net")
+    newest, killed = rows_of(root)
+    assert (newest.info.status, killed.info.status) == ("FINISHED", "KILLED")
+    assert killed.info.end_time is not None
+    assert not NOTE.exists()
+
+
+def test_the_run_of_a_killed_process_is_taken_up_by_one_of_its_kind(root: Path) -> None:
+    with during_training(fail), pytest.raises(RuntimeError):
+        run(root)
+    killed = the_row_of(root)
+    client_of(root).update_run(killed.info.run_id, status="RUNNING")  # as SIGKILL leaves it
+    NOTE.write_text(json.dumps({"run_id": killed.info.run_id}))
+    run(root, skip=["prepare"])
+    row = the_row_of(root)
+    assert (row.info.run_id, row.info.status) == (killed.info.run_id, "FINISHED")
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"run_id": "f00"}'])
+def test_a_note_of_a_run_that_is_nowhere_is_thrown_away(root: Path, content: str) -> None:
+    NOTE.parent.mkdir()
+    NOTE.write_text(content)
+    run(root)
+    assert the_row_of(root).info.status == "FINISHED"
+    assert not NOTE.exists()
+
+
+def test_a_run_that_ended_otherwise_meanwhile_stays_so(root: Path) -> None:
+    run(root)
+    NOTE.write_text(json.dumps({"run_id": the_row_of(root).info.run_id}))
+    run(root, backbone="other_net")
+    assert [row.info.status for row in rows_of(root)] == ["FINISHED", "FINISHED"]
+
+
+def test_while_a_run_is_open_a_note_says_which(root: Path) -> None:
+    seen = []
+    with during_training(lambda: seen.append(json.loads(NOTE.read_text()))):
+        run(root)
+    assert seen == [{"run_id": the_row_of(root).info.run_id}]
+
+
+def test_a_runner_that_tells_of_an_interrupt_ends_the_run_at_once(root: Path) -> None:
+    def interrupt() -> None:
+        tracking.TrackingHook().on_pipeline_error(error=KeyboardInterrupt())
+        assert the_row_of(root).info.status == "KILLED"
+        raise KeyboardInterrupt
+
+    with during_training(interrupt), pytest.raises(KeyboardInterrupt):
+        run(root)
+    assert not NOTE.exists()
+
+
+def test_the_error_of_a_failed_run_is_the_cause_not_kedros_wrapper(root: Path) -> None:
+    (root / "data").mkdir()
+    (root / "data" / "history.json").mkdir()  # a folder where the file belongs
+    with pytest.raises(DatasetError):
+        run(root)
+    row = the_row_of(root)
+    assert row.info.status == "FAILED"
+    assert row.data.tags["error"].startswith("IsADirectoryError: ")
+
+
+def test_no_room_for_the_database_is_told_before_anything_runs(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking_server, "_LEAST_FREE_BYTES", 10**18)  # no disk has that
+    with pytest.raises(
+        TrackingError, match=r"recorded in .*mlflow\.db \(no room on the disk, .* free\); nothing was run"
+    ):
+        run(root)
+    assert not (root / "data").exists()
 
 
 def test_a_run_interrupted_in_a_notebook_is_killed_when_the_next_begins(root: Path) -> None:

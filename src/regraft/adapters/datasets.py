@@ -129,7 +129,7 @@ class ArrayFile(_LocalDataset):
 
     def save(self, data: ArrayBlocks) -> None:
         """Compute the blocks one after another and write each as it comes."""
-        with written_whole(self.path) as aside:
+        with written_whole(self.path, needed_bytes=data.num_bytes) as aside:
             write_blocks(aside, data, task=self._task)
 
 
@@ -188,7 +188,7 @@ class ArrayFolder(AbstractDataset[Any, Any]):
         """See `training.border.ArrayStore`."""
         path = self._folder / f"{key}.npy"
         if not path.is_file():
-            with written_whole(path) as aside:
+            with written_whole(path, needed_bytes=blocks.num_bytes) as aside:
                 write_blocks(aside, blocks, task="running the frozen stages")
         return _memory_map(path)
 

@@ -11,34 +11,67 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from regraft.adapters.write_faults import is_about_writing, require_room, write_error
+
+STATE_FOLDER = Path(".regraft")  # in a project: what this checkout remembers; losing it costs time
 _CHUNK_BYTES = 1 << 20
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path, *, needed_bytes: int | None = None) -> Iterator[Path]:
     """A path to write a file or a folder to; it takes the place of `path` when the block ends without an error.
 
     A process killed at any moment leaves either what was there before or the whole new content; of a folder, in the
-    instant between two renames, nothing under its name.
+    instant between two renames, nothing under its name until `clear_leftovers`.
+
+    Args:
+        path: Of a local file or folder.
+        needed_bytes: How large it will be, if that is known: without the room for it nothing is begun.
+
+    Raises:
+        WriteError: If `path` cannot be written; of a full disk nothing is left but what was there before.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.writing")
-    _remove(aside)
+    aside = _aside(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(aside)
+        if needed_bytes is not None:
+            require_room(path, needed_bytes)
         yield aside
         _flush(aside)
-        if path.is_dir():
-            # A folder cannot be renamed over a full one: the old one steps aside first.
-            old = path.with_name(f".{path.name}.old")
-            _remove(old)
-            path.rename(old)
-            aside.rename(path)
-            _remove(old)
-        else:
-            aside.replace(path)
+        _put_in_place(aside, path)
         _flush_entry(path.parent)
-    finally:
-        _remove(aside)
+    except BaseException as error:
+        with suppress(OSError):
+            _remove(aside)
+        if isinstance(error, OSError) and is_about_writing(error, path, _aside(path)):
+            raise write_error(error, path, needed_bytes) from error
+        raise
+
+
+def clear_leftovers(path: Path) -> None:
+    """Put in order what a killed `written_whole` left beside `path`; nobody else may be writing it.
+
+    Raises:
+        WriteError: If that is not allowed.
+    """
+    old = _stepped_aside(path)
+    try:
+        if old.exists():
+            if path.exists():
+                _remove(old)
+            else:
+                old.rename(path)
+        if _aside(path).exists():
+            _remove(_aside(path))
+    except OSError as error:
+        raise write_error(error, path) from error
+
+
+def clear_leftovers_below(folder: Path) -> None:
+    """The same for all that was written below a folder of our own, at any depth."""
+    for leftover in [*folder.rglob(_aside(Path("*")).name), *folder.rglob(_stepped_aside(Path("*")).name)]:
+        clear_leftovers(leftover.with_name(leftover.name[1:].rpartition(".")[0]))
 
 
 class ContentHashes:
@@ -95,6 +128,26 @@ def _files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator
             yield from _files_below(entry, above | {real})
         elif entry.is_file():
             yield entry
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.writing")
+
+
+def _stepped_aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
+
+
+def _put_in_place(aside: Path, path: Path) -> None:
+    if path.is_dir():
+        # A folder cannot be renamed over a full one: the old one steps aside first.
+        old = _stepped_aside(path)
+        _remove(old)
+        path.rename(old)
+        aside.rename(path)
+        _remove(old)
+    else:
+        aside.replace(path)
 
 
 def _flush(path: Path) -> None:

@@ -3,9 +3,9 @@
 Knows fingerprints and records, nothing of what a node does.
 """
 
-import json
 import logging
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kedro.io import CatalogProtocol
@@ -14,13 +14,16 @@ from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
 from kedro.runner.task import Task
 
-from regraft.adapters.files import ContentHashes, written_whole
-from regraft.adapters.fingerprints import fingerprint, output_hashes
+from regraft.adapters.files import STATE_FOLDER, ContentHashes
+from regraft.adapters.fingerprints import file_of, fingerprint, output_hashes
+from regraft.adapters.generations import Generations
+from regraft.adapters.interrupts import raise_if_received
+from regraft.adapters.node_records import NodeRecord, NodeRecords
+from regraft.adapters.write_faults import require_writable
 
 if TYPE_CHECKING:
     from pluggy import PluginManager
 
-STATE_FOLDER = Path(".regraft")
 STEPS_LOGGER = "regraft.steps"
 
 _steps = logging.getLogger(STEPS_LOGGER)
@@ -30,16 +33,18 @@ class StepRunner(SequentialRunner):
     """Kedro's sequential runner that leaves out what has not changed.
 
     A node runs unless its code, parameters, input files and library versions are those of the last time it ended, and
-    its outputs are still the files it wrote: by content, never by mere existence or time.
+    its outputs are still the files it wrote: by content, never by mere existence or time. Where only some of the steps
+    run, what the others left behind must belong together.
 
     Args:
         is_async: As Kedro's; leave it off.
         is_fresh: Run every node, changed or not.
+        is_trusting: Take what is there as it is, whether or not it belongs together.
     """
 
-    def __init__(self, is_async: bool = False, is_fresh: bool = False) -> None:
+    def __init__(self, is_async: bool = False, is_fresh: bool = False, is_trusting: bool = False) -> None:
         super().__init__(is_async=is_async)
-        self._is_fresh = is_fresh
+        self._is_fresh, self._is_trusting = is_fresh, is_trusting
 
     def _run(
         self,
@@ -48,40 +53,62 @@ class StepRunner(SequentialRunner):
         hook_manager: "PluginManager | None" = None,
         run_id: str | None = None,
     ) -> None:
+        assert hook_manager is not None  # `run` sees to it
+        try:
+            try:
+                self._run_nodes(pipeline, catalog, hook_manager, run_id)
+            except Exception:
+                raise_if_received()
+                raise
+        except (KeyboardInterrupt, SystemExit) as stop:
+            # Kedro tells its hooks of exceptions alone.
+            hook_manager.hook.on_pipeline_error(error=stop, run_params={}, pipeline=pipeline, catalog=catalog)
+            raise
+
+    def _run_nodes(
+        self,
+        pipeline: Pipeline,
+        catalog: CatalogProtocol[Any, Any],
+        hook_manager: "PluginManager",
+        run_id: str | None,
+    ) -> None:
         hashes = ContentHashes(STATE_FOLDER / "hashes.json")
-        for node in pipeline.nodes:
-            present = fingerprint(node, catalog, hashes)
-            outputs = output_hashes(node, catalog, hashes)
-            if (
-                not self._is_fresh
-                and _is_up_to_date(node, present, outputs)
-                and _are_there(node, catalog, outputs)
-            ):
+        records = NodeRecords(STATE_FOLDER / "nodes")
+        generations = Generations(pipeline, catalog, hashes, records)
+        is_first = True
+        for position, node in enumerate(pipeline.nodes):
+            raise_if_received()
+            if not self._is_trusting:
+                generations.require_fresh_inputs(node)
+            wanted = NodeRecord(fingerprint(node, catalog, hashes), output_hashes(node, catalog, hashes))
+            if not self._is_fresh and _is_up_to_date(node, catalog, wanted, records.read(node.name)):
                 _steps.info("%s is up to date", node.name, extra={"node": node, "is_skipped": True})
             else:
-                _record_path(node).unlink(missing_ok=True)
+                if is_first:  # those that follow will run too, most likely: told before work of hours
+                    _require_ready(pipeline.nodes[position:], catalog)
+                    is_first = False
+                records.mark_begun(node.name)
                 Task(node, catalog, is_async=False, hook_manager=hook_manager, run_id=run_id).execute()
-                _record(node, present, output_hashes(node, catalog, hashes))
+                records.write(node.name, replace(wanted, outputs=output_hashes(node, catalog, hashes)))
             hashes.save()
 
 
-def _is_up_to_date(node: Node, present: dict[str, Any], outputs: dict[str, str | None]) -> bool:
-    try:
-        record = json.loads(_record_path(node).read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return False
-    return bool(record == {"fingerprint": present, "outputs": outputs} and None not in outputs.values())
+def _is_up_to_date(
+    node: Node, catalog: CatalogProtocol[Any, Any], wanted: NodeRecord, last: NodeRecord | None
+) -> bool:
+    """Whether the last run was of the very same, and all it made, in the registry too, is there."""
+    return (
+        wanted == last
+        and None not in wanted.outputs.values()
+        and all(catalog.exists(name) for name in node.outputs if name not in wanted.outputs)
+    )
 
 
-def _are_there(node: Node, catalog: CatalogProtocol[Any, Any], outputs: dict[str, str | None]) -> bool:
-    """Whether outputs that are no files (a model in the registry) still exist."""
-    return all(catalog.exists(name) for name in node.outputs if name not in outputs)
-
-
-def _record(node: Node, present: dict[str, Any], outputs: dict[str, str | None]) -> None:
-    with written_whole(_record_path(node)) as aside:
-        aside.write_text(json.dumps({"fingerprint": present, "outputs": outputs}, sort_keys=True, indent=1))
-
-
-def _record_path(node: Node) -> Path:
-    return STATE_FOLDER / "nodes" / f"{node.name}.json"
+def _require_ready(nodes: Sequence[Node], catalog: CatalogProtocol[Any, Any]) -> None:
+    """Refuse nodes that cannot do their work: what they read from outside is missing, or there is no right to write."""
+    for name in dict.fromkeys(name for node in nodes for name in node.inputs):
+        if name.startswith("params:") and (require := getattr(catalog.load(name), "require_external", None)):
+            require()
+    for name in (name for node in nodes for name in node.outputs):
+        if (path := file_of(catalog, name)) is not None:
+            require_writable(path)

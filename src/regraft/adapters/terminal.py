@@ -5,6 +5,7 @@ Knows the artefacts by their catalog names; decides nothing.
 
 import logging
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from kedro.pipeline.node import Node
 
 _BAR_AFTER_S = 2.0
+_LINE_WIDTH = 110  # of a step's line
 
 
 class TerminalHook:
@@ -125,7 +127,9 @@ def closing_table(
     for name, baseline in metrics["baselines"].items():
         lines.append(f"without a pixel, {name.replace('_', ' ')}: {_interval(baseline['accuracy'])}")
     chosen = registration["model"].replace("_", "-")
-    lines += ["", f"chosen by val: {chosen}; {'; '.join(registration['reasons'])}"]
+    lines += ["", f"chosen by val: {chosen}"]
+    for reason in registration["reasons"]:
+        lines += textwrap.wrap(reason, _LINE_WIDTH, initial_indent="  ", subsequent_indent="    ")
     lines += [
         *tracking,
         "report: data/08_reporting/report.html (figures beside it)",
@@ -174,6 +178,14 @@ def _head(history: Mapping[str, Any]) -> str:
     return f"converged, best epoch {summary['best_epoch']}"
 
 
+def _measured(metrics: Mapping[str, Any]) -> str:
+    test = metrics["test"]
+    return "test accuracy " + ", ".join(
+        f"{model.replace('_', '-')} {test[model]['accuracy']['value']:.3f}"
+        for model in ("probe", "fine_tuned")
+    )
+
+
 def _fine_tuning(history: Mapping[str, Any]) -> str:
     rows = history["rows"]
     best = rows[history["best_epoch"]]
@@ -195,6 +207,7 @@ _FACTS: dict[str, Callable[[Any], str]] = {
     "features": lambda blocks: f"{blocks.shape[1]:,} features of every stage",
     "head_history": _head,
     "fine_tune_history": _fine_tuning,
+    "metrics": _measured,
     "registration": lambda registration: f"{registration['model'].replace('_', '-')} chosen",
 }
 

@@ -141,7 +141,8 @@ class TrackedRun:
     def end(self, status: Status, *, error: str | None = None) -> None:
         """Send what waits and close the run; it is closed even if the sending fails."""
         self._live.detach()
-        if status != "FINISHED" and (fault := self.server.find_fault()):
+        is_remote = self.server.database is None
+        if status != "FINISHED" and is_remote and (fault := self.server.find_fault()):
             # Nobody waits now for the half minute that each request to a dead server takes.
             raise TrackingError(
                 f"MLflow at {self.server.shown_uri} could not end the run as {status}: {fault}"
@@ -220,7 +221,8 @@ def open_run(
         redone: The nodes that ran so far, the one about to run, and all that come after them.
         project_path: Whose git commit is recorded.
     """
-    client = server.connect()
+    with explain_failures(server, "open its database"):
+        client = server.connect()
     lineage = lineage_key(parameters)
     tags = _tags_from(parameters, server.options.tags) | dict(tags) | _describe_git(project_path)
     with explain_failures(server, "open a run"):
@@ -256,11 +258,13 @@ def explain_failures(server: TrackingServer, what: str) -> Iterator[None]:
         TrackingError: In place of MLflow's own error, which becomes its cause.
     """
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except MlflowException as error:
-        reason = server.find_fault() or error.message  # of a dead server MLflow writes five lines
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        # Of a dead server MLflow writes five lines, and of a database the whole statement.
+        reason = server.find_fault() or str(error).strip().partition("\n")[0]
         raise TrackingError(f"MLflow at {server.shown_uri} could not {what}: {reason}") from error
 
 

@@ -6,17 +6,19 @@ Knows Kedro's hooks; what is recorded the catalog says (`recordings`). The domai
 import atexit
 import logging
 import os
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from kedro.config import MissingConfigException
-from kedro.framework import project
 from kedro.framework.hooks import hook_impl
 
+from regraft.adapters.causes import cause_of
+from regraft.adapters.files import STATE_FOLDER
+from regraft.adapters.interrupts import raise_on_termination
+from regraft.adapters.orphans import end_orphan, forget_open_run, note_open_run
+from regraft.adapters.program import whole_program
 from regraft.adapters.recordings import (
     Recordings,
     read_recordings,
@@ -62,6 +64,7 @@ class _State:
     server: TrackingServer | None = None
     run: "TrackedRun | None" = None
     summary: RunSummary | None = None
+    note: Path | None = None
     watching_pid: int | None = None
 
 
@@ -144,6 +147,7 @@ class TrackingHook:
         self._recordings = read_recordings(catalog, pipeline.all_outputs())
         if self._recordings:
             current_server().check()
+            end_orphan(self._note(), current_server())
 
     @hook_impl
     def before_node_run(self, node: "Node") -> None:
@@ -178,11 +182,15 @@ class TrackingHook:
         self._failed_node = node.name
 
     @hook_impl
-    def on_pipeline_error(self, error: Exception) -> None:
-        """End the run as failed."""
+    def on_pipeline_error(self, error: BaseException) -> None:
+        """End the run as failed, or as killed where the runner tells of Ctrl-C or a signal."""
+        if not isinstance(error, Exception):
+            _end_run("KILLED")
+            return
         where = f"{self._failed_node}: " if self._failed_node else ""
-        lines = str(error).strip().splitlines() or [""]
-        _end_run("FAILED", error=f"{where}{type(error).__name__}: {lines[0]}")
+        cause = cause_of(error)
+        lines = str(cause).strip().splitlines() or [""]
+        _end_run("FAILED", error=f"{where}{type(cause).__name__}: {lines[0]}")
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -206,8 +214,14 @@ class TrackingHook:
             redone={one.name for one in whole.from_nodes(node.name, *self._executed).nodes},
             project_path=Path(self._context.project_path),
         )
+        _state.note = self._note()
+        note_open_run(_state.note, _state.run.run_id)
         _watch_for_interrupts()
         _state.run.mark_done(self._executed)
+
+    def _note(self) -> Path:
+        assert self._context is not None
+        return Path(self._context.project_path) / STATE_FOLDER / "open_run.json"
 
     def _record_ancestors(self, node: "Node", run: "TrackedRun") -> None:
         """Record what nodes before this one left on disk, unless the run has it: so each row is whole."""
@@ -219,13 +233,8 @@ class TrackingHook:
                 run.mark_reused(ancestor.name)
 
     def _whole_pipeline(self) -> "Pipeline":
-        """The project's default pipeline where the running one is a part of it, else the running one."""
         assert self._pipeline is not None
-        if "__default__" not in project.pipelines:
-            project.pipelines.set_requested(None)  # Kedro loads only what the command names
-        whole = project.pipelines.get("__default__")
-        names = {node.name for node in self._pipeline.nodes}
-        return whole if whole and names <= {node.name for node in whole.nodes} else self._pipeline
+        return whole_program(self._pipeline)
 
     def _known_catalog(self) -> "CatalogProtocol[Any, Any]":
         assert self._catalog is not None
@@ -264,34 +273,25 @@ def _end_run(status: "Status", *, error: str | None = None) -> None:
         return
     run, _state.run = _state.run, None
     _state.summary = _summarize(run)
-    if status == "FINISHED":
-        run.end(status)
-        return
     try:
         run.end(status, error=error)
     except Exception as failure:
-        _logger.warning("%s; there the run stays open", failure)
+        if status == "FINISHED":
+            raise
+        _logger.warning("%s; there the run stays open until the next one here ends it", failure)
+        return
+    if _state.note is not None:
+        forget_open_run(_state.note)
 
 
 def _watch_for_interrupts() -> None:
-    """Arrange that Ctrl-C, which Kedro tells no hook of, and SIGTERM end the run as KILLED."""
+    """Arrange that Ctrl-C, which Kedro's own runners tell no hook of, and SIGTERM end the run as KILLED."""
+    raise_on_termination()
     if _state.watching_pid is None:
         atexit.register(_end_interrupted_run)
     _state.watching_pid = os.getpid()
-    try:
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, _exit_on_sigterm)
-    except ValueError:
-        _logger.debug("not on the main thread: after SIGTERM the run stays open")
 
 
 def _end_interrupted_run() -> None:
     if os.getpid() == _state.watching_pid:  # and not a forked worker
         _end_run("KILLED")
-
-
-def _exit_on_sigterm(signum: int, frame: FrameType | None) -> None:
-    if os.getpid() != _state.watching_pid:
-        signal.signal(signum, signal.SIG_DFL)
-        os.kill(os.getpid(), signum)
-    raise SystemExit(128 + signum)

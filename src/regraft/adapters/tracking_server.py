@@ -20,10 +20,13 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from regraft.adapters.write_faults import free_bytes, size_text
+
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _SQLITE = "sqlite:///"
+_LEAST_FREE_BYTES = 2_000_000  # MLflow's empty tables are 0.9 MB, and a change is written twice
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _ALLOWED = "sqlite:///<file>, http(s)://<host>[:<port>], postgresql://…, mysql://…, mssql://…, databricks"
 
@@ -102,7 +105,10 @@ class TrackingServer:
         Raises:
             TrackingError: If not; one line that names the URI and what to do.
         """
-        if fault := self.find_fault():
+        fault = self.find_fault()
+        if fault and self.database is not None:
+            raise TrackingError(f"runs cannot be recorded in {self.database} ({fault}); nothing was run")
+        if fault:
             raise TrackingError(
                 f"MLflow at {self.shown_uri} does not answer ({fault}); nothing was run. Start the server, "
                 f"mend tracking.uri or MLFLOW_TRACKING_URI, or unset both to record into mlflow.db"
@@ -245,8 +251,10 @@ def _lasting_root(project_path: Path) -> Path:
 def _find_file_fault(database: Path) -> str | None:
     if not database.parent.is_dir():
         return f"there is no folder {database.parent}"
-    is_writable = os.access(database if database.exists() else database.parent, os.W_OK)
-    return None if is_writable else "no right to write there"
+    if not os.access(database if database.exists() else database.parent, os.W_OK):
+        return "no right to write there"
+    free = free_bytes(database)
+    return f"no room on the disk, {size_text(free)} free" if free < _LEAST_FREE_BYTES else None
 
 
 def _find_fault(uri: str, timeout_s: float) -> str | None:

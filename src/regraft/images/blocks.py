@@ -3,6 +3,7 @@
 Knows neither what the rows are nor where they are written.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -28,6 +29,11 @@ class ArrayBlocks:
     def __post_init__(self) -> None:
         if self.block_rows < 1:
             raise ValueError(f"block_rows must be at least 1, got {self.block_rows}")
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the whole array."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Blocks in row order; together they are the array.

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from regraft.backbones.spec import BackboneSpec, unknown_name
 from regraft.backbones.weights import FileWeights, PretrainedWeights, WeightsOptions
 from regraft.backbones.zoo import get_spec
+from regraft.images.folders import require_file
 from regraft.options.schema import Options
 
 
@@ -38,6 +39,15 @@ class BuildBackboneOptions(Options):
     def external_paths(self) -> tuple[Path, ...]:
         """Files outside the catalog that the result depends on."""
         return (self.weights.path,) if isinstance(self.weights, FileWeights) else ()
+
+    def require_external(self) -> None:
+        """Find out before anything runs whether they are there.
+
+        Raises:
+            SourceError: If not.
+        """
+        if isinstance(self.weights, FileWeights):
+            require_file(self.weights.path, "build_backbone.weights.path")
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:

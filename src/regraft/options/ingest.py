@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from regraft.images.sources import CsvSource, ElpvSource, ImageSource
+from regraft.images.folders import require_file, require_folder
+from regraft.images.sources import CsvSource, ElpvSource, FolderSource, ImageSource
 from regraft.images.splits import SplitOptions
 from regraft.options.schema import Options
 
@@ -33,3 +34,16 @@ class IngestOptions(Options):
         if isinstance(source, CsvSource):
             return (source.path, source.images or source.path.parent)
         return () if isinstance(source, ElpvSource) else (source.path,)
+
+    def require_external(self) -> None:
+        """Find out before anything runs whether they are there.
+
+        Raises:
+            SourceError: If not.
+        """
+        source = self.source
+        if isinstance(source, CsvSource):
+            require_file(source.path, "ingest.source.path")
+            require_folder(source.images or source.path.parent, "ingest.source.images")
+        elif isinstance(source, FolderSource):
+            require_folder(source.path, "ingest.source.path")

@@ -1,0 +1,73 @@
+"""Signals that end a process in order: files are put right, the MLflow run is told, the lock is released.
+
+Knows signals, nothing of runs.
+"""
+
+import os
+import signal
+from types import FrameType
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_received: list[signal.Signals] = []
+
+
+class TerminatedError(SystemExit):
+    """SIGTERM or SIGHUP, raised like Ctrl-C's KeyboardInterrupt; the process ends with 128 + the signal's number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+
+
+def raise_on_termination() -> None:
+    """Let SIGTERM and SIGHUP (a closed terminal) raise `TerminatedError` in the main thread.
+
+    Where somebody else handles or ignores one (nohup), and on other threads, nothing is changed.
+    """
+    _raise_where({signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL})
+
+
+def raise_once_on_interrupt() -> None:
+    """Let the first Ctrl-C raise KeyboardInterrupt, and a second one end the process at once."""
+    _raise_where({signal.SIGINT: signal.default_int_handler})
+
+
+def received() -> signal.Signals | None:
+    """The signal that this process was asked to end by, if any."""
+    return _received[0] if _received else None
+
+
+def raise_if_received() -> None:
+    """Raise again what a library swallowed or made an error of its own of, as pydantic does.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C.
+        TerminatedError: After another signal.
+    """
+    if (number := received()) is not None:
+        raise KeyboardInterrupt if number == signal.SIGINT else TerminatedError(number)
+
+
+def end_at_once_on_signals() -> None:
+    """Give the signals back to the operating system, less those that are ignored."""
+    for number in _ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _raise_where(present: dict[signal.Signals, object]) -> None:
+    """Handle each signal whose handler is the one given."""
+    pid = os.getpid()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        end_at_once_on_signals()  # a second one does not wait
+        if os.getpid() != pid:  # a forked worker
+            os.kill(os.getpid(), number)
+        _received.append(signal.Signals(number))
+        raise_if_received()
+
+    for number, handler in present.items():
+        if signal.getsignal(number) is handler:
+            try:
+                signal.signal(number, handle)
+            except ValueError:  # not on the main thread
+                return

@@ -1,0 +1,54 @@
+"""A note of which MLflow run is open, so that the next process ends the run of one that was killed.
+
+Knows a file in the project and MLflow's client; not what is recorded.
+"""
+
+import json
+import logging
+from pathlib import Path
+
+from regraft.adapters.files import written_whole
+from regraft.adapters.tracking_server import TrackingServer
+
+_logger = logging.getLogger(__name__)
+
+
+def note_open_run(note: Path, run_id: str) -> None:
+    """Write down that a run is open, as long as nothing has ended it."""
+    with written_whole(note) as aside:
+        aside.write_text(json.dumps({"run_id": run_id}))
+
+
+def forget_open_run(note: Path) -> None:
+    """It was ended."""
+    note.unlink(missing_ok=True)
+
+
+def end_orphan(note: Path, server: TrackingServer) -> None:
+    """End the run of a process that was killed, or whose server was lost, as KILLED; it may be taken up again.
+
+    Call it only while no other process can run a pipeline in this project. A run that this server does not have is
+    forgotten: another server, or a new database.
+
+    Raises:
+        TrackingError: If the server does not do it.
+    """
+    try:
+        run_id = json.loads(note.read_text())["run_id"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return
+    if server.database is None or server.database.is_file():
+        from mlflow.exceptions import MlflowException
+
+        from regraft.adapters.tracked_run import explain_failures
+
+        with explain_failures(server, "end the run of a killed process"):
+            client = server.connect()
+            try:
+                if client.get_run(run_id).info.status == "RUNNING":
+                    client.set_terminated(run_id, "KILLED")
+                    _logger.info("the run %s of a process that was killed is marked so", run_id)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+    forget_open_run(note)

@@ -1,0 +1,69 @@
+"""Signals sent to real processes."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import sys, time
+from regraft.adapters import interrupts
+{before}
+interrupts.raise_on_termination()
+interrupts.raise_once_on_interrupt()
+try:
+    print("ready", flush=True)
+    {during}
+finally:
+    print("put in order", flush=True)
+    {after}
+"""
+
+
+def run(
+    *numbers: signal.Signals, before: str = "", during: str = "time.sleep(60)", after: str = ""
+) -> tuple[int, str]:
+    """Send signals to a script one after another, each when it has told something; its status and what it told."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT.format(before=before, during=during, after=after)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        told = ""
+        for number in numbers:
+            told += process.stdout.readline()
+            process.send_signal(number)
+        told += process.stdout.read()
+    return process.returncode, told
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_process_told_to_end_does_so_in_order(number: signal.Signals, status: int) -> None:
+    assert run(number) == (status, "ready\nput in order\n")
+
+
+def test_ctrl_c_is_pythons_own() -> None:
+    status, told = run(signal.SIGINT)
+    assert (abs(status), told) in [(2, "ready\nput in order\n"), (130, "ready\nput in order\n")]
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_does_not_wait(first: signal.Signals) -> None:
+    status, told = run(first, signal.SIGINT, after="time.sleep(60)")
+    assert (status, told) == (-signal.SIGINT, "ready\nput in order\n")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, -2)])
+def test_what_a_library_swallows_is_raised_again(number: signal.Signals, status: int) -> None:
+    swallow = (
+        "exec('try:\\n    time.sleep(60)\\nexcept BaseException:\\n    pass'); interrupts.raise_if_received()"
+    )
+    assert run(number, during=swallow) == (status, "ready\nput in order\n")
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    ignore = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    assert run(signal.SIGHUP, before=ignore, during="time.sleep(0.5)") == (0, "ready\nput in order\n")
