@@ -18,7 +18,8 @@ import pandas as pd
 import torch
 from kedro.config import OmegaConfigLoader
 
-from regraft.adapters.datasets import ArrayFolder, write_blocks
+from regraft.adapters.datasets import ArrayFolder
+from regraft.adapters.unfinished import write_blocks
 from regraft.backbones.backbone import build_backbone, freeze
 from regraft.backbones.weights import input_contract, load_weights
 from regraft.classifier import assemble
@@ -33,6 +34,7 @@ from regraft.options.fine_tune import FineTuneOptions
 from regraft.options.ingest import IngestOptions
 from regraft.options.normalize import NormalizeOptions
 from regraft.options.train_head import TrainHeadOptions
+from regraft.save_points import NoSavePoints
 from regraft.training.features import extract_features
 from regraft.training.fine_tune import fine_tune, labelled
 from regraft.training.head import fit_head
@@ -143,7 +145,8 @@ def one_split(
             labelled(pixels, manifest, "val", "label"),
             settings=options.settings(),
             compute=compute,
-            store=ArrayFolder(folder=str(folder / f"activations-{seed}")),
+            store=ArrayFolder(folder=str(folder / "activations")),
+            save_points=NoSavePoints(),
         )
         for row in tuned.history:
             print("   ", {name: round(value, 4) for name, value in row.items()}, file=sys.stderr, flush=True)
@@ -158,7 +161,7 @@ def one_split(
 
 def stored(path: Path, blocks: Any) -> np.ndarray:
     """Blocks as a memory-mapped array."""
-    write_blocks(path, blocks, task="")
+    write_blocks(path, blocks, task="", circumstances=None)
     return np.load(path, mmap_mode="r")
 
 

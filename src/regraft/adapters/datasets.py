@@ -20,6 +20,7 @@ from kedro_datasets.text import TextDataset
 from numpy.typing import NDArray
 
 from regraft.adapters.files import written_whole
+from regraft.adapters.unfinished import forget_unfinished, write_blocks
 from regraft.images.blocks import ArrayBlocks
 from regraft.messages import report_progress
 
@@ -122,6 +123,7 @@ class ArrayFile(_LocalDataset):
     ) -> None:
         super().__init__(filepath=filepath, metadata=metadata)
         self._task = task
+        self._circumstances: str | None = None
 
     def load(self) -> NDArray[Any]:
         """The array, its pages read when they are looked at."""
@@ -129,8 +131,15 @@ class ArrayFile(_LocalDataset):
 
     def save(self, data: ArrayBlocks) -> None:
         """Compute the blocks one after another and write each as it comes."""
-        with written_whole(self.path, needed_bytes=data.num_bytes) as aside:
-            write_blocks(aside, data, task=self._task)
+        write_blocks(self.path, data, task=self._task, circumstances=self._circumstances)
+
+    def begin(self, circumstances: str | None) -> None:
+        """See `unfinished.Unfinished.begin`."""
+        self._circumstances = circumstances
+
+    def finish(self) -> None:
+        """See `unfinished.Unfinished.finish`."""
+        forget_unfinished(self.path)
 
 
 class ModelFile(_LocalDataset):
@@ -188,22 +197,8 @@ class ArrayFolder(AbstractDataset[Any, Any]):
         """See `training.border.ArrayStore`."""
         path = self._folder / f"{key}.npy"
         if not path.is_file():
-            with written_whole(path, needed_bytes=blocks.num_bytes) as aside:
-                write_blocks(aside, blocks, task="running the frozen stages")
+            write_blocks(path, blocks, task="running the frozen stages", circumstances=key)
         return _memory_map(path)
-
-
-def write_blocks(path: Path, blocks: ArrayBlocks, *, task: str) -> None:
-    """Stream an array to a .npy file, a block in memory at a time."""
-    with path.open("wb") as file:
-        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(blocks.dtype)), "fortran_order": False}
-        np.lib.format.write_array_header_1_0(file, header | {"shape": blocks.shape})
-        done = 0
-        report_progress(task, 0, blocks.shape[0])
-        for block in blocks:
-            file.write(np.ascontiguousarray(block).data)
-            done += len(block)
-            report_progress(task, done, blocks.shape[0])
 
 
 def _memory_map(path: Path) -> NDArray[Any]:

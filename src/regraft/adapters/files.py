@@ -40,7 +40,7 @@ def written_whole(path: Path, *, needed_bytes: int | None = None) -> Iterator[Pa
         yield aside
         _flush(aside)
         _put_in_place(aside, path)
-        _flush_entry(path.parent)
+        flush_entry(path.parent)
     except BaseException as error:
         with suppress(OSError):
             _remove(aside)
@@ -156,7 +156,8 @@ def _flush(path: Path) -> None:
             os.fsync(handle.fileno())
 
 
-def _flush_entry(folder: Path) -> None:
+def flush_entry(folder: Path) -> None:
+    """Have the disk know what is in a folder: a rename is safe only then."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -3,6 +3,8 @@
 Knows fingerprints and records, nothing of what a node does.
 """
 
+import hashlib
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +21,7 @@ from regraft.adapters.fingerprints import file_of, fingerprint, output_hashes
 from regraft.adapters.generations import Generations
 from regraft.adapters.interrupts import raise_if_received
 from regraft.adapters.node_records import NodeRecord, NodeRecords
+from regraft.adapters.unfinished import Unfinished
 from regraft.adapters.write_faults import require_writable
 
 if TYPE_CHECKING:
@@ -88,8 +91,13 @@ class StepRunner(SequentialRunner):
                     _require_ready(pipeline.nodes[position:], catalog)
                     is_first = False
                 records.mark_begun(node.name)
+                unfinished = _unfinished(node, catalog)
+                for work in unfinished:
+                    work.begin(None if self._is_fresh else _circumstances(wanted))
                 Task(node, catalog, is_async=False, hook_manager=hook_manager, run_id=run_id).execute()
                 records.write(node.name, replace(wanted, outputs=output_hashes(node, catalog, hashes)))
+                for work in unfinished:
+                    work.finish()
             hashes.save()
 
 
@@ -102,6 +110,16 @@ def _is_up_to_date(
         and None not in wanted.outputs.values()
         and all(catalog.exists(name) for name in node.outputs if name not in wanted.outputs)
     )
+
+
+def _unfinished(node: Node, catalog: CatalogProtocol[Any, Any]) -> list[Unfinished]:
+    """Datasets of a node that keep what it had done when it was killed."""
+    datasets = [catalog.get(name) for name in dict.fromkeys([*node.inputs, *node.outputs])]
+    return [dataset for dataset in datasets if isinstance(dataset, Unfinished)]
+
+
+def _circumstances(record: NodeRecord) -> str:
+    return hashlib.sha256(json.dumps(record.fingerprint, sort_keys=True).encode()).hexdigest()
 
 
 def _require_ready(nodes: Sequence[Node], catalog: CatalogProtocol[Any, Any]) -> None:

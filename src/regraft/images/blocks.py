@@ -41,7 +41,18 @@ class ArrayBlocks:
         Raises:
             ValueError: If a computed block has not the declared shape and dtype.
         """
-        for start in range(0, self.shape[0], self.block_rows):
+        return self.after(0)
+
+    def after(self, num_rows: int) -> Iterator[np.ndarray]:
+        """Blocks in row order but for the first rows, which are there already.
+
+        Args:
+            num_rows: A multiple of `block_rows`, or all rows.
+
+        Raises:
+            ValueError: If a computed block has not the declared shape and dtype.
+        """
+        for start in range(num_rows, self.shape[0], self.block_rows):
             stop = min(start + self.block_rows, self.shape[0])
             block = self.compute(start, stop)
             expected = (stop - start, *self.shape[1:])
