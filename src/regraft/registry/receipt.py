@@ -121,9 +121,9 @@ class Receipt(_Part):
 
 
 def list_images(manifest: pd.DataFrame) -> pd.DataFrame:
-    """A row an image, `IMAGE_COLUMNS`, all text: which images a model was made of."""
+    """A row an image, `IMAGE_COLUMNS`, text or missing: which images a model was made of."""
     images = manifest.assign(label=manifest["label_name"])[list(IMAGE_COLUMNS)]
-    return images.astype("str").where(images.notna(), None).reset_index(drop=True)
+    return images.astype("str").reset_index(drop=True)
 
 
 def find_seeds(parameters: Mapping[str, Any]) -> dict[str, int]:
