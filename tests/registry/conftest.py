@@ -29,7 +29,7 @@ def make_receipt() -> Callable[..., Receipt]:
             "num_images": 2,
             "external": {"data/mine": digest("5")},
             "weights": Weights(name="ImageNet", source="a package", sha256=digest("6"), licence="MIT"),
-            "machine": {"cpu": "Fast", "cpu_flags": ["amx_bf16", "avx2"], "frozen_precision": "bfloat16"},
+            "machine": {"cpu": "Fast", "cpu_flags": ["amx_bf16", "avx2"], "precision": "bfloat16"},
             "versions": {"torch": "2.14.1", "click": "8.2"},
             "files": {"data/index": digest("7"), "data/pixels": digest("8"), "data/head": digest("9")},
             "unverified": (),

@@ -75,10 +75,10 @@ def test_the_same_making_is_identical_and_nothing_is_told(compare_with: Compare)
          "parameters: fine_tune.rate was 0.1, is 0.2."),
         ({"parameters": {"fine_tune": {"rate": 0.1000000000001, "seed": 0}, "compute": {"device": "auto"}}},
          "parameters: fine_tune.rate was 0.1, is 0.1000000000001."),
-        ({"machine": {"cpu": "Slow", "cpu_flags": ["avx2"], "frozen_precision": "float32"}},
-         "machine: cpu flags: this one lacks amx_bf16."),
-        ({"machine": {"cpu": "Slow", "cpu_flags": ["avx2"], "frozen_precision": "float32"}},
-         "machine: frozen precision was bfloat16, is float32."),
+        ({"machine": {"cpu": "Slow", "cpu_flags": ["avx2"], "precision": "float32"}},
+         "machine: cpu_flags: this machine lacks amx_bf16."),
+        ({"machine": {"cpu": "Slow", "cpu_flags": ["avx2"], "precision": "float32"}},
+         "machine: precision was bfloat16, is float32."),
     ],
 )  # fmt: skip
 def test_a_cause_is_named_with_both_values(

@@ -169,5 +169,5 @@ def _parameters(receipt: Receipt) -> str:
 
 
 def _machine(receipt: Receipt) -> str:
-    told = (receipt.machine.get(name) for name in ("gpu", "cpu", "frozen_precision"))
+    told = (receipt.machine.get(name) for name in ("gpu", "cpu", "precision"))
     return ", ".join(str(one) for one in told if one)

@@ -68,9 +68,9 @@ def machine_differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[
             parts = [
                 f"{verb} {', '.join(some)}" for verb, some in (("lacks", lost), ("also has", gained)) if some
             ]
-            told.append(f"{_words(name)}: this one {' and '.join(parts)}.")
+            told.append(f"{name}: this machine {' and '.join(parts)}.")
         else:
-            told.append(f"{_words(name)} {_was(before, after)}.")
+            told.append(f"{name} {_was(before, after)}.")
     return told
 
 
@@ -166,10 +166,6 @@ def _value(value: Any) -> str:
 def short_hash(digest: str | None) -> str:
     """The first digits."""
     return f"sha256 {digest[:12]}" if digest else "none"
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _first(items: Sequence[str], between: str = ", ") -> str:
