@@ -10,7 +10,8 @@ import pytest
 
 from regraft.adapters import fingerprints
 from regraft.adapters.files import ContentHashes
-from regraft.adapters.runner import STEPS_LOGGER, has_present_result
+from regraft.adapters.receipts import has_present_result
+from regraft.adapters.runner import STEPS_LOGGER
 
 sys.path.insert(0, str(Path(__file__).parent))  # pytest's import mode does not
 

@@ -16,8 +16,7 @@ from typing import Any
 import yaml
 
 from regraft.adapters.checkout import ask_git
-from regraft.adapters.files import ContentHashes
-from regraft.adapters.runner import STATE_FOLDER
+from regraft.adapters.files import STATE_FOLDER, ContentHashes
 from regraft.registry.comparison import Making
 
 _PACKAGE = Path("src/regraft")

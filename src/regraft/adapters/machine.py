@@ -45,7 +45,7 @@ def describe_machine(options: ComputeOptions) -> dict[str, Any]:
         "libc": " ".join(platform.libc_ver()).strip(),
         "python": platform.python_version(),
         "device": compute.device.type,
-        "precision": str(compute.frozen_dtype).removeprefix("torch."),
+        "precision": str(compute.fast_dtype).removeprefix("torch."),
         "gpu": None,
     }
     if compute.device.type == "cuda":

@@ -28,7 +28,7 @@ from regraft.adapters.clean_folder import (
     replace_code,
     write_configuration,
 )
-from regraft.adapters.files import ContentHashes
+from regraft.adapters.files import STATE_FOLDER, ContentHashes
 from regraft.adapters.model_registry import IMAGES, PREDICTIONS, RECEIPT
 from regraft.adapters.receipts import LOCK_FILE
 from regraft.adapters.registered_version import RegisteredVersion, find_version
@@ -198,5 +198,5 @@ def _read_rebuilt(root: Path, project: Path) -> Making:
     if len(found) != 1:
         raise RebuildError(f"{len(found)} models were registered in {root.as_posix()}; expected is one")
     making = _read_making(*(found[0].with_name(name) for name in _ARTIFACTS))
-    lock = ContentHashes(root / ".regraft" / "hashes.json").of(project / LOCK_FILE)
+    lock = ContentHashes(root / STATE_FOLDER / "hashes.json").of(project / LOCK_FILE)
     return Making(making.receipt.model_copy(update={"lock_sha256": lock}), making.images, making.predictions)
