@@ -11,11 +11,12 @@ os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from regraft.adapters.parameters import ParametersHook
+from regraft.adapters.receipts import ReceiptHook
 from regraft.adapters.run_guard import RunGuardHook
 from regraft.adapters.terminal import TERMINAL
 from regraft.adapters.tracking import TrackingHook
 
-HOOKS = (ParametersHook(), RunGuardHook(), TrackingHook(), TERMINAL)
+HOOKS = (ParametersHook(), RunGuardHook(), TrackingHook(), ReceiptHook(), TERMINAL)
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

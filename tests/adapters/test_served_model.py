@@ -19,7 +19,7 @@ import tracking_sample
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel, load_model
 from PIL import Image
-from tracking_sample import REGISTERING, Decision
+from tracking_sample import IMAGES, REGISTERING, WEIGHTS, Decision
 
 from regraft.classifier import Classifier, load_classifier
 from regraft.registry.request import RegistrationRequest
@@ -28,11 +28,17 @@ from regraft.registry.request import RegistrationRequest
 @pytest.fixture
 def model_folder(root: Path, make_classifier: Callable[[int], bytes], encoded_image: bytes) -> Path:
     """A registered model as MLflow stores it."""
-    import pandas as pd
     from mlflow.tracking import MlflowClient
 
     Decision.request = RegistrationRequest(
-        {"aliases": ["champion"]}, make_classifier(0), pd.DataFrame({"sha256": []}), "card", encoded_image, {}
+        registration={"aliases": ["champion"], "model": "probe"},
+        classifier_bytes=make_classifier(0),
+        predictions=IMAGES,
+        model_card="card",
+        input_example=encoded_image,
+        metrics={},
+        images=IMAGES,
+        weights=WEIGHTS,
     )
     tracking_sample.run(root, whole=REGISTERING)
     client = MlflowClient(f"sqlite:///{root}/mlflow.db")

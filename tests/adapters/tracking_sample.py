@@ -20,6 +20,7 @@ from kedro.pipeline import Pipeline, node
 from kedro.runner import SequentialRunner
 from kedro.runner.task import Task
 
+from regraft.adapters.receipts import ReceiptHook
 from regraft.adapters.tracking import TrackingHook
 from regraft.messages import report_metrics
 from regraft.registry.request import RegistrationRequest
@@ -34,7 +35,21 @@ TRACKING: dict[str, Any] = {
     "send_interval_s": 0.05,
     "connect_timeout_s": 2,
 }
-PARAMETERS: dict[str, Any] = {"prepare": {"seed": 1}, "train": {"backbone": "tiny_net", "rates": [0.1, 0.2]}}
+PARAMETERS: dict[str, Any] = {
+    "prepare": {"seed": 1},
+    "train": {"backbone": "tiny_net", "rates": [0.1, 0.2]},
+}
+COMPUTE: dict[str, Any] = {"device": "cpu", "precision": "float32", "num_workers": 1, "deterministic": True}
+IMAGES = pd.DataFrame(
+    {
+        "path": ["x/1.png", "y/2.png"],
+        "sha256": ["a", "b"],
+        "label": ["x", "y"],
+        "group": [None, "mono-01"],
+        "split": ["val", "test"],
+    }
+)
+WEIGHTS = {"name": "none", "source": "drawn", "sha256": "0" * 64, "licence": "none needed"}
 _JSON = "kedro_datasets.json.JSONDataset"
 CATALOG: dict[str, Any] = {
     "table": {
@@ -163,6 +178,7 @@ def run(
     """
     manager = _create_hook_manager()
     manager.register(TrackingHook())
+    manager.register(ReceiptHook())
     loader = OmegaConfigLoader(
         str(root / "conf"),
         base_env="base",
@@ -171,6 +187,8 @@ def run(
     )
     loader["tracking"] = {"tracking": TRACKING | (tracking or {})}
     loader["parameters"] = PARAMETERS | {"train": PARAMETERS["train"] | parameters}
+    if whole is REGISTERING:  # the receipt says where it was computed
+        loader["parameters"]["compute"] = COMPUTE
     loader["catalog"] = {name: dict(entry) for name, entry in (CATALOG | (catalog or {})).items()}
     context = KedroContext(
         package_name="sample", project_path=root, config_loader=loader, env=None, hook_manager=manager

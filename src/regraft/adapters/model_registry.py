@@ -19,6 +19,7 @@ from kedro.io import AbstractDataset
 import regraft
 from regraft.adapters import tracking
 from regraft.adapters.live_metrics import flatten_metrics
+from regraft.adapters.receipts import make_receipt
 from regraft.adapters.tracking_server import environment
 from regraft.registry.request import RegistrationRequest
 
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from regraft.adapters.tracked_run import TrackedRun
 
 CHAMPION = "champion"
+_DATASET = "registered_model"  # its name in the catalog
 _HASH_TAG = "classifier_sha256"
-_CLASSIFIER, _PREDICTIONS, _CARD = "classifier.safetensors", "predictions.parquet", "model_card.md"
+CLASSIFIER, PREDICTIONS, CARD = "classifier.safetensors", "predictions.parquet", "model_card.md"
+RECEIPT, IMAGES = "receipt.json", "images.parquet"
 # What a prediction imports. regraft itself travels as source: it is on no package index, and the code that
 # decoded and resized when the model was measured is the code that must do so when it is served.
 _REQUIREMENTS = (
@@ -74,7 +77,7 @@ class RegisteredModelDataset(AbstractDataset[RegistrationRequest, pd.DataFrame |
         with explain_failures(server, what), tempfile.TemporaryDirectory() as folder:
             source = server.connect().get_model_version_download_uri(champion.name, champion.version)
             path = download_artifacts(
-                f"{source}/artifacts/{_PREDICTIONS}", dst_path=folder, tracking_uri=server.uri
+                f"{source}/artifacts/{PREDICTIONS}", dst_path=folder, tracking_uri=server.uri
             )
             return pd.read_parquet(path)
 
@@ -183,9 +186,12 @@ def _write_model(folder: Path, run: "TrackedRun", model_id: str, request: Regist
     from mlflow import pyfunc
     from mlflow.models import Model
 
-    (folder / _CLASSIFIER).write_bytes(request.classifier_bytes)
-    (folder / _CARD).write_text(request.model_card, encoding="utf-8")
-    request.predictions.to_parquet(folder / _PREDICTIONS, index=False)
+    (folder / CLASSIFIER).write_bytes(request.classifier_bytes)
+    (folder / CARD).write_text(request.model_card, encoding="utf-8")
+    request.predictions.to_parquet(folder / PREDICTIONS, index=False)
+    request.images.to_parquet(folder / IMAGES, index=False)
+    receipt = make_receipt(request, dataset=_DATASET)
+    (folder / RECEIPT).write_text(receipt.to_json(), encoding="utf-8")
     example = [{"image": base64.b64encode(request.input_example).decode()}]
     # It warns where pip is not installed, as in environments made by uv; nothing here needs it.
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
@@ -193,9 +199,11 @@ def _write_model(folder: Path, run: "TrackedRun", model_id: str, request: Regist
         folder / "model",
         python_model=str(Path(__file__).with_name("served_model.py")),
         artifacts={
-            "classifier": str(folder / _CLASSIFIER),
-            "predictions": str(folder / _PREDICTIONS),
-            "model_card": str(folder / _CARD),
+            "classifier": str(folder / CLASSIFIER),
+            "predictions": str(folder / PREDICTIONS),
+            "model_card": str(folder / CARD),
+            "receipt": str(folder / RECEIPT),
+            "images": str(folder / IMAGES),
         },
         code_paths=[str(Path(regraft.__file__).parent)],
         pip_requirements=[f"{name}=={_public_version(name)}" for name in _REQUIREMENTS],

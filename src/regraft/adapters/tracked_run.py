@@ -7,7 +7,6 @@ import hashlib
 import json
 import logging
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from regraft.adapters.checkout import describe_checkout
 from regraft.adapters.live_metrics import Buffered, LiveMetrics, MetricPoint, metric_key
 from regraft.adapters.tracking_server import TrackingError, TrackingServer
 
@@ -352,33 +352,14 @@ def _describe_command() -> dict[str, str]:
 
 
 def _describe_git(project_path: Path) -> dict[str, str]:
-    """Commit, and whether code or configuration differ from it; what a run itself writes does not count."""
-    commit = _ask_git(project_path, "rev-parse", "HEAD")
-    if commit is None:
+    checkout = describe_checkout(project_path)
+    if checkout.commit is None:
         return {"git_tree": "no git"}
-    changes = _ask_git(
-        project_path, "status", "--porcelain", "--", ".", ":(exclude)dvc.lock", ":(exclude)data"
-    )
     return {
-        COMMIT_TAG: commit,
-        "mlflow.source.git.commit": commit,
-        "git_tree": "dirty" if changes else "clean",
+        COMMIT_TAG: checkout.commit,
+        "mlflow.source.git.commit": checkout.commit,
+        "git_tree": "dirty" if checkout.changed else "clean",
     }
-
-
-def _ask_git(project_path: Path, *arguments: str) -> str | None:
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(project_path), *arguments],
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=False,
-        )
-    except OSError:  # no git on this machine
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _names_under(prefix: str, tags: Mapping[str, str]) -> set[str]:

@@ -22,6 +22,8 @@ class RegistrationRequest:
         model_card: Markdown.
         input_example: One encoded image (PNG, JPEG, …).
         metrics: The chosen model's final numbers, nested at will.
+        images: All images it was made of, val and test included: `receipt.IMAGE_COLUMNS`.
+        weights: What the backbone began with: name, source, sha256, licence.
     """
 
     registration: Mapping[str, Any]
@@ -30,3 +32,5 @@ class RegistrationRequest:
     model_card: str
     input_example: bytes
     metrics: Mapping[str, Any]
+    images: pd.DataFrame
+    weights: Mapping[str, str]

@@ -3,6 +3,7 @@
 Imports inside the functions, so that a configuration error is told before anything heavy is loaded.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ def register_model(
     """All that the registry is given: the chosen model in one file, and what it predicted."""
     from regraft.classifier import assemble, classifier_bytes
     from regraft.registry.promotion import registered_predictions
+    from regraft.registry.receipt import list_images
     from regraft.registry.request import RegistrationRequest
 
     name = registration["model"]
@@ -87,4 +89,6 @@ def register_model(
         model_card=model_card,
         input_example=Path(example).read_bytes(),
         metrics={split: metrics[split][name] for split in ("val", "test")},
+        images=list_images(manifest),
+        weights=asdict(backbone.receipt),
     )
