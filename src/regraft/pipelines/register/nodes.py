@@ -3,7 +3,6 @@
 Imports inside the functions, so that a configuration error is told before anything heavy is loaded.
 """
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -74,6 +73,7 @@ def register_model(
 ) -> Any:
     """All that the registry is given: the chosen model in one file, and what it predicted."""
     from regraft.classifier import assemble, classifier_bytes
+    from regraft.images.decoding import read_image_bytes
     from regraft.registry.promotion import registered_predictions
     from regraft.registry.request import RegistrationRequest
 
@@ -85,6 +85,6 @@ def register_model(
         classifier_bytes=classifier_bytes({"probe": probe, "fine_tuned": classifier}[name]),
         predictions=registered_predictions(predictions, registration),
         model_card=model_card,
-        input_example=Path(example).read_bytes(),
+        input_example=read_image_bytes(example),
         metrics={split: metrics[split][name] for split in ("val", "test")},
     )
