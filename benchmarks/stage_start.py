@@ -1,8 +1,7 @@
 """What starting each of the seven steps costs, the price of a process a stage: `python benchmarks/stage_start.py`.
 
 Runs the job on 60 drawn pictures of 64 pixels, so that nearly all time is start, then each step by itself: where
-nothing has changed, and run anew. CPU seconds of the process and its children, the least of some repeats; imports as
-`python -X importtime` tells them, each with what it imports in turn.
+nothing has changed, and run anew. CPU seconds of the process and its children, the least of some repeats.
 """
 
 import argparse
@@ -12,13 +11,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
 STEPS = ("ingest", "normalize", "build_backbone", "train_head", "fine_tune", "evaluate", "register")
-HEAVY = ("torch", "timm", "mlflow", "sklearn", "scipy", "matplotlib", "pandas", "kedro_datasets", "kedro")
-_IMPORT = re.compile(r"^import time:\s+(\d+) \|\s+\d+ \|(\s+)(\S+)$")
+HEAVY = ("torch", "timm", "mlflow", "sklearn", "matplotlib", "pandas")
+_IMPORT = re.compile(r"^import time:\s+\d+ \|\s+\d+ \|\s+(\S+)$")
 
 
 def main() -> None:
@@ -29,19 +27,12 @@ def main() -> None:
         project = Path(folder)
         copy_project(project)
         run(project, "finetune")
-        print("| step | nothing to do, CPU s | run anew, CPU s | of it imports, s | the heaviest |")
-        print("|---|---|---|---|---|")
+        print("| step | nothing to do, CPU s | run anew, CPU s | what a run loads |\n|---|---|---|---|")
         for step in STEPS:
             idle = min(run(project, step)[0] for _ in range(arguments.repeats))
             anew = min(run(project, step, "--fresh")[0] for _ in range(arguments.repeats))
-            imports = read_imports(run(project, step, "--fresh", options=("-X", "importtime"))[1])
-            heaviest = sorted(
-                ((seconds, name) for name, seconds in imports.items() if name != "other"), reverse=True
-            )
-            listed = ", ".join(f"{name} {seconds:.1f}" for seconds, name in heaviest[:4])
-            print(
-                f"| {step} | {idle:.1f} | {anew:.1f} | {sum(imports.values()):.1f} | {listed} |", flush=True
-            )
+            loaded = find_imports(run(project, step, "--fresh", options=("-X", "importtime"))[1])
+            print(f"| {step} | {idle:.1f} | {anew:.1f} | {', '.join(loaded)} |", flush=True)
 
 
 def copy_project(project: Path) -> None:
@@ -88,19 +79,10 @@ def run(project: Path, pipeline: str, *arguments: str, options: tuple[str, ...] 
     return spent, done.stderr
 
 
-def read_imports(text: str) -> dict[str, float]:
-    """Seconds by the outermost package of `HEAVY` that caused an import; `other` for the rest."""
-    rows = [(int(m[1]) / 1e6, len(m[2]), m[3]) for line in text.splitlines() if (m := _IMPORT.match(line))]
-    seconds: dict[str, float] = defaultdict(float)
-    above: list[
-        tuple[int, str]
-    ] = []  # modules that are being imported, outermost first: they are listed last
-    for own, depth, module in reversed(rows):
-        above = [(other, name) for other, name in above if other < depth]
-        above.append((depth, module.split(".")[0]))
-        cause = next((name for _, name in above if name in HEAVY), "other")
-        seconds[cause] += own
-    return dict(seconds)
+def find_imports(text: str) -> list[str]:
+    """The heavy packages among those that `-X importtime` lists."""
+    imported = {found[1].split(".")[0] for line in text.splitlines() if (found := _IMPORT.match(line))}
+    return [name for name in HEAVY if name in imported]
 
 
 if __name__ == "__main__":
