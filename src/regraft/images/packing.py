@@ -47,8 +47,8 @@ def pack_folder(folder: Path, into: Path, *, shard_bytes: int, on_progress: Prog
     """Copy all visible files below a folder into tar files and an index of them.
 
     Shards are half to twice as long as asked, seldom more, a larger file alone. Where one ends follows from the names
-    and sizes around the place, not from all that came before: a file more changes one or two shards, and DVC stores
-    the others once. Bytes follow from names and contents alone: no time, owner or mode.
+    and sizes around the place, not from all that came before: a file more changes one to three shards, and DVC
+    stores the others once. Bytes follow from names and contents alone: no time, owner or mode.
 
     Args:
         folder: Files at any depth; hidden ones and file managers' litter are left out.
