@@ -1,4 +1,4 @@
-"""The command `regraft`: run pipelines without the project folder around it, and rebuild what was registered.
+"""The command `regraft`: run pipelines without the project folder around it, rebuild models, pack images.
 
 Knows command lines only; `kedro run` is the same as `regraft run` inside a project.
 """
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import click
+
+from regraft.adapters.pack_commands import pack, unpack
 
 if not Path("conf/logging.yml").is_file():
     # Read when Kedro is imported; its own configuration writes INFO lines in colour between regraft's.
@@ -71,6 +73,10 @@ def rebuild(model: str, into: Path | None, data: Path | None, keep: bool) -> Non
     else:
         click.echo(f"kept: {rebuilt.folder.as_posix()}")
     sys.exit(0 if comparison.is_identical else 1)
+
+
+cli.add_command(pack)
+cli.add_command(unpack)
 
 
 def _find_run() -> click.Command:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from regraft.evaluation.measure import measure
+from regraft.evaluation.measure import measure, plain_scores
 from regraft.evaluation.metrics import METRICS
 from regraft.evaluation.predictions import PredictionsError
 
@@ -44,6 +44,15 @@ def test_values_equal_scikit_learn_on_the_table(build_tables: Callable) -> None:
     assert metrics["confusion_matrix"]["probe"] == matrix.tolist()
     assert metrics["num_images"] == manifest["split"].value_counts().to_dict()
     assert sum(metrics["class_counts"]["test"].values()) == metrics["num_images"]["test"]
+
+
+def test_plain_scores_are_the_values_of_both_models_on_both_splits(build_tables: Callable) -> None:
+    metrics = measure(*build_tables(), **SETTINGS)
+    scores = plain_scores(metrics)
+    assert list(scores) == ["probe_val", "fine_tuned_val", "probe_test", "fine_tuned_test"]
+    assert all(set(values) == set(METRICS) for values in scores.values())
+    assert scores["probe_val"]["brier"] == metrics["val"]["probe"]["brier"]["value"]
+    assert scores["fine_tuned_test"]["accuracy"] == metrics["test"]["fine_tuned"]["accuracy"]["value"]
 
 
 def test_difference_is_fine_tuned_minus_probe(build_tables: Callable) -> None:

@@ -11,7 +11,7 @@ PROJECT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def shipped() -> dict[str, Any]:
-    """All parameters of conf/base, globals filled in."""
+    """All parameters of conf/base."""
     return dict(load("base"))
 
 

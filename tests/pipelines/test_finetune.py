@@ -162,6 +162,11 @@ def test_first_run_leaves_every_artefact_of_the_catalog(first: Ran) -> None:
     figures = ("scores", "confusion_matrix", "classes", "calibration", "training", "mistakes")
     expected = {path for path in paths if "{" not in path} - folders
     expected |= {f"data/08_reporting/figures/{name}.png" for name in figures}
+    expected |= {
+        f"data/08_reporting/scores/{model}_{split}.json"
+        for model in ("probe", "fine_tuned")
+        for split in ("val", "test")
+    }
     assert set(first.files) == expected
     assert all(first.files.values())
 

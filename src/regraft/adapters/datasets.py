@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 import numpy as np
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets.json import JSONDataset
-from kedro_datasets.matplotlib import MatplotlibDataset
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 from kedro_datasets.text import TextDataset
 from numpy.typing import NDArray
@@ -25,12 +24,13 @@ from regraft.images.blocks import ArrayBlocks
 from regraft.messages import report_progress
 
 
-class _WrittenWhole:
+class WrittenWhole:
     """Lets a local file dataset of kedro-datasets write aside; the file appears when it is complete."""
 
     _filepath: PurePosixPath
 
     def save(self, data: Any) -> None:
+        """Write beside the place, then rename."""
         path = self._filepath
         with written_whole(Path(path)) as aside:
             self._filepath = PurePosixPath(aside.as_posix())
@@ -40,11 +40,11 @@ class _WrittenWhole:
                 self._filepath = path
 
 
-class WholeJSON(_WrittenWhole, JSONDataset):
+class WholeJSON(WrittenWhole, JSONDataset):
     """JSON, keys in the order given."""
 
 
-class WholeCSV(_WrittenWhole, CSVDataset):
+class WholeCSV(WrittenWhole, CSVDataset):
     """A table as CSV.
 
     Args:
@@ -58,16 +58,12 @@ class WholeCSV(_WrittenWhole, CSVDataset):
         super().__init__(**{"load_args": load_args, **settings})
 
 
-class WholeParquet(_WrittenWhole, ParquetDataset):
+class WholeParquet(WrittenWhole, ParquetDataset):
     """A table as Parquet: keeps the type of every column."""
 
 
-class WholeText(_WrittenWhole, TextDataset):
+class WholeText(WrittenWhole, TextDataset):
     """Text, such as HTML or Markdown."""
-
-
-class WholeFigure(_WrittenWhole, MatplotlibDataset):
-    """A matplotlib figure as PNG."""
 
 
 class _LocalDataset(AbstractDataset[Any, Any]):

@@ -81,8 +81,6 @@ def _stage(step: str, project: Path, catalog: CatalogProtocol[Any, Any]) -> dict
             if name not in _NOT_TRACKED
         ],
     }
-    if any("${globals:" in _parameter_file(project, name).read_text() for name in parameters):
-        stage["params"].append({"conf/base/globals.yml": ["seed"]})
     outputs: dict[str, list[Any]] = {"outs": [], "metrics": []}
     for name in sorted(made):
         role = _dvc_role(catalog, name)
@@ -103,10 +101,6 @@ def _dvc_role(catalog: CatalogProtocol[Any, Any], name: str) -> str | None:
     metadata = getattr(catalog.get(name, fallback_to_runtime_pattern=True), "metadata", None) or {}
     role = metadata.get("dvc")
     return None if role is None else str(role)
-
-
-def _parameter_file(project: Path, name: str) -> Path:
-    return project / "conf" / "base" / f"parameters_{name}.yml"
 
 
 def _relative(path: Path, project: Path) -> str:

@@ -84,6 +84,22 @@ def measure(
     return metrics
 
 
+def plain_scores(metrics: dict[str, Any]) -> dict[str, dict[str, float | None]]:
+    """The scores alone, without intervals: what a table of many runs has room for.
+
+    Args:
+        metrics: What `measure` returned.
+
+    Returns:
+        By `{model}_{split}`, both models on `val`, then on `test`: each metric's value; None where it has none.
+    """
+    return {
+        f"{model}_{split}": {metric: found["value"] for metric, found in metrics[split][model].items()}
+        for split in SPLITS
+        for model in MODELS
+    }
+
+
 def _groups_to_resample(
     scores: SplitScores, manifest: pd.DataFrame, split: str
 ) -> tuple[str | None, ...] | None:

@@ -14,6 +14,9 @@ from typing import Final
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from regraft.images.faults import SourceError
+from regraft.images.shards import find_packed, read_packed
+
 # Named, because Pillow's other plugins reach further than an image needs to: EPS starts Ghostscript.
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 MAX_PIXELS: Final = 89_478_485  # Pillow's own guard: 256 MiB of RGB
@@ -108,7 +111,7 @@ def decode(data: bytes) -> DecodedImage:
 
 
 def read_image_bytes(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a regular file of at most `MAX_FILE_BYTES`, or UnreadableImageError with the reason."""
+    """The bytes of a regular file, or one in shards, of at most `MAX_FILE_BYTES`, or UnreadableImageError."""
     try:
         status = Path(path).stat()
         if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for ever
@@ -116,8 +119,25 @@ def read_image_bytes(path: str | os.PathLike[str]) -> bytes:
         if status.st_size > MAX_FILE_BYTES:
             raise UnreadableImageError(f"larger than {MAX_FILE_BYTES} bytes")
         return Path(path).read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if (data := _read_packed(path)) is not None:
+            return data
+        raise UnreadableImageError((error.strerror or type(error).__name__).lower()) from error
     except OSError as error:
         raise UnreadableImageError((error.strerror or type(error).__name__).lower()) from error
+
+
+def _read_packed(path: str | os.PathLike[str]) -> bytes | None:
+    """The bytes of a file that lies in shards; None if it does not."""
+    try:
+        if (found := find_packed(path)) is None:
+            return None
+        folder, file = found
+        if file.num_bytes > MAX_FILE_BYTES:
+            raise UnreadableImageError(f"larger than {MAX_FILE_BYTES} bytes")
+        return read_packed(folder, file)
+    except SourceError as error:
+        raise UnreadableImageError(str(error)) from error
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from regraft.images import elpv
 from regraft.images.faults import SourceError, show_first
-from regraft.images.folders import list_class_folders
+from regraft.images.folders import is_unicode, list_class_folders
 from regraft.images.tables import list_csv
 
 if TYPE_CHECKING:  # a listing needs pandas, the options alone do not: `kedro --help` stays fast
@@ -45,7 +45,7 @@ class _Source(BaseModel):
 
 
 class FolderSource(_Source):
-    """A folder of class folders: `cats/1.jpg`, `dogs/young/2.jpg`. Nested files belong to it."""
+    """A folder of class folders: `cats/1.jpg`, `dogs/young/2.jpg`. Nested files belong to it. Or its shards."""
 
     kind: Literal["folder"] = "folder"
     path: Path
@@ -61,7 +61,8 @@ class FolderSource(_Source):
 class CsvSource(_Source):
     """Files listed in a CSV with a header line; paths are relative to `images`, else to the CSV's own folder.
 
-    Every value is text (`NA` is a label like any other). An image without a group is related to no other.
+    `images` may be a folder or the shards it was packed into. Every value is text (`NA` is a label like any
+    other). An image without a group is related to no other.
     """
 
     kind: Literal["csv"] = "csv"
@@ -167,7 +168,7 @@ def list_images(source: FolderSource | CsvSource | ElpvSource) -> "pd.DataFrame"
 
     rows = sorted(source.list_rows(), key=lambda row: row["path"])
     if unprintable := [
-        repr(text) for row in rows for text in (row["path"], row["label"]) if not _is_unicode(text)
+        repr(text) for row in rows for text in (row["path"], row["label"]) if not is_unicode(text)
     ]:
         raise SourceError(f"names that are not UTF-8, rename them: {show_first(unprintable)}")
     listing = pd.DataFrame(rows)
@@ -186,12 +187,3 @@ def demo_files(source: FolderSource | CsvSource | ElpvSource) -> dict[str, Path]
         SourceError: If the source needs a package that is not installed.
     """
     return source.demo_files()
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether a name can be written as UTF-8; POSIX file names need not be."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from regraft.images.faults import SourceError, join_faults, show_first, suggest_near
 from regraft.images.folders import quote_path, require_file, require_folder
+from regraft.images.shards import find_packed
 from regraft.images.splits import find_unknown_splits
 
 Row = dict[str, str | None]
@@ -117,9 +118,14 @@ def _find_contradictions(rows: list[Row]) -> list[str]:
     return faults
 
 
+def _is_there(path: str) -> bool:
+    """As a file, or in shards."""
+    return Path(path).is_file() or find_packed(path) is not None
+
+
 def _find_missing_files(rows: list[Row], folder: Path) -> list[str]:
     """Listed files that are not there."""
-    missing = [path for path in sorted({str(row["path"]) for row in rows}) if not Path(path).is_file()]
+    missing = [path for path in sorted({str(row["path"]) for row in rows}) if not _is_there(path)]
     if not missing:
         return []
     backslash = " Paths are written with '/'." if any("\\" in path for path in missing) else ""

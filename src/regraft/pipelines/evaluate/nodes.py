@@ -62,6 +62,13 @@ def measure_models(
     )
 
 
+def list_scores(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The scores alone, a table a model and split, for `dvc metrics`."""
+    from regraft.evaluation.measure import plain_scores
+
+    return plain_scores(metrics)
+
+
 def draw_report(
     predictions: pd.DataFrame,
     metrics: dict[str, Any],

@@ -2,9 +2,10 @@
 
 from kedro.pipeline import Pipeline, node
 
-from regraft.pipelines.evaluate.nodes import draw_report, measure_models, predict_images
+from regraft.pipelines.evaluate.nodes import draw_report, list_scores, measure_models, predict_images
 
 FIGURES = ("scores", "confusion_matrix", "classes", "calibration", "training", "mistakes")
+SCORES = ("probe_val", "fine_tuned_val", "probe_test", "fine_tuned_test")
 
 
 def create_pipeline(**_: object) -> Pipeline:
@@ -23,6 +24,7 @@ def create_pipeline(**_: object) -> Pipeline:
                 "metrics",
                 name="measure_models",
             ),
+            node(list_scores, "metrics", {name: f"{name}_scores" for name in SCORES}, name="list_scores"),
             node(
                 draw_report,
                 [

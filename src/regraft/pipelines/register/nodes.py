@@ -4,7 +4,6 @@ Imports inside the functions, so that a configuration error is told before anyth
 """
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -75,6 +74,7 @@ def register_model(
 ) -> Any:
     """All that the registry is given: the chosen model in one file, and what it predicted."""
     from regraft.classifier import assemble, classifier_bytes
+    from regraft.images.decoding import read_image_bytes
     from regraft.registry.promotion import registered_predictions
     from regraft.registry.receipt import list_images
     from regraft.registry.request import RegistrationRequest
@@ -87,7 +87,7 @@ def register_model(
         classifier_bytes=classifier_bytes({"probe": probe, "fine_tuned": classifier}[name]),
         predictions=registered_predictions(predictions, registration),
         model_card=model_card,
-        input_example=Path(example).read_bytes(),
+        input_example=read_image_bytes(example),
         metrics={split: metrics[split][name] for split in ("val", "test")},
         images=list_images(manifest),
         weights=asdict(backbone.receipt),

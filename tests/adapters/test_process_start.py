@@ -1,0 +1,35 @@
+"""A step's process starts without what other steps need."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+HEAVY = ("matplotlib", "mlflow", "sklearn", "timm", "torch")
+_START = """
+import sys
+from pathlib import Path
+from kedro.framework.project import pipelines
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+bootstrap_project(Path(sys.argv[1]))
+with KedroSession.create(project_path=Path(sys.argv[1]), env="base") as session:
+    catalog = session.load_context().catalog
+    for node in pipelines[sys.argv[2]].nodes:
+        for name in (*node.inputs, *node.outputs):
+            catalog.get(name)
+print(*(name for name in sys.argv[3:] if name in sys.modules))
+"""
+
+
+@pytest.mark.parametrize(
+    ("step", "needed"), [("ingest", []), ("normalize", []), ("train_head", []), ("evaluate", ["matplotlib"])]
+)
+def test_a_process_that_finds_nothing_to_do_imports_nothing_heavy(step: str, needed: list[str]) -> None:
+    """Only `evaluate` has figures among its outputs."""
+    done = subprocess.run(
+        [sys.executable, "-c", _START, str(PROJECT), step, *HEAVY], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == needed
