@@ -199,6 +199,12 @@ def _jpeg() -> Iterator[DirtyFile]:
         "truncated JPEG file",
     )
     yield refused("JPEG/no_end.jpg", "without its end marker", plain[:-2], "truncated JPEG file")
+    progressive = _jpeg_bytes(progressive=True)
+    last_scan = progressive.rindex(b"\xff\xda")
+    yield read(
+        "JPEG/coarse.jpg", "progressive, its last scan missing", progressive[:last_scan] + b"\xff\xd9", PICTURE,
+        "last scans missing", tolerance=40,
+    )  # fmt: skip
     frame = plain.index(b"\xff\xc0")
     odd = "damaged JPEG file, or of a kind that Pillow cannot read"
     yield refused(
@@ -293,6 +299,8 @@ def _png() -> Iterator[DirtyFile]:
         "wholly transparent: there is nothing to see",
     )
     yield read("PNG/interlaced.png", "interlaced", interlaced_png(GREY), GREY)
+    dark = np.where(_DOWN < 12, GREY, 0).astype(np.uint8)
+    yield read("PNG/interlaced_black.png", "interlaced, black below", interlaced_png(dark), dark)
     whole = interlaced_png(GREY)
     yield refused(
         "PNG/interlaced_cut.png", "interlaced, cut off", whole[: len(whole) * 3 // 4], "truncated PNG file"
@@ -343,6 +351,12 @@ def _png() -> Iterator[DirtyFile]:
         "damaged PNG file (broken data stream when reading image file)",
     )
     yield read("PNG/no_end.png", "all pixels there, the end mark not", plain[:-12], GREY)
+    yield refused(
+        "PNG/few_rows.png",
+        "half its rows",
+        png_of_size(40, 24, rows=(b"\0" + bytes([77] * 40)) * 12),
+        "truncated PNG file",
+    )
     yield refused(
         "PNG/zero.png",
         "no pixel wide",
@@ -667,6 +681,10 @@ def _tiff() -> Iterator[DirtyFile]:
         tiff_of(_tags_of(PICTURE), [PICTURE.tobytes()[:600]]),
         "truncated TIFF file",
     )
+    few = tiff_of(_tags_of(PICTURE) | {278: ("I", [6])}, [PICTURE[:6].tobytes()])
+    yield refused("TIFF/few_strips.tif", "one strip of four", few, "truncated TIFF file")
+    one_plane = tiff_of(planes, [PICTURE[..., 0].tobytes()])
+    yield refused("TIFF/one_plane.tif", "one channel of three", one_plane, "truncated TIFF file")
     yield refused("TIFF/no_table.tif", "its table cut off", plain[: len(plain) - 150], odd)
 
 
@@ -742,6 +760,10 @@ def _other_formats() -> Iterator[DirtyFile]:
     text = b"P2 40 24 255\n" + " ".join(map(str, GREY.ravel().tolist())).encode()
     yield read("Other formats/text.pgm", "PGM as text", text, GREY)
     yield read("Other formats/rgb.jp2", "JPEG 2000", encode(_image(PICTURE), "JPEG2000"), PICTURE)
+    tiled = encode(_image(PICTURE), "JPEG2000", tile_size=(16, 16), no_jp2=True)
+    few = tiled[: tiled.rindex(b"\xff\x90")] + b"\xff\xd9"
+    yield read("Other formats/tiles.j2k", "JPEG 2000, in tiles", tiled, PICTURE)
+    yield refused("Other formats/few_tiles.j2k", "JPEG 2000, a tile missing", few, "truncated JPEG2000 file")
     avif = encode(_image(PICTURE), "AVIF", quality=100, subsampling="4:4:4")
     yield read("Other formats/rgb.avif", "AVIF", avif, PICTURE, tolerance=LOSSY)
     for name, whole in {"jp2": encode(_image(PICTURE), "JPEG2000"), "avif": avif}.items():

@@ -43,3 +43,6 @@ def test_links_out_of_the_common_folder_are_found_and_those_within_are_not(proje
     assert find_links_out(paths) == ["x/a/out.png", "x/c/3.png"]
     Path("y").symlink_to("x")
     assert find_links_out([path.replace("x/", "y/", 1) for path in paths]) == ["y/a/out.png", "y/c/3.png"]
+    absolute = [Path(paths[0]).absolute().as_posix(), *paths[1:]]
+    assert find_links_out(absolute) == ["x/a/out.png", "x/c/3.png"]
+    assert find_links_out(paths[:1]) == []

@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from regraft.images import ways
 from regraft.images.colour import convert_to_rgb, is_deep
+from regraft.images.completeness import lacks_pixels, lacks_strips
 from regraft.images.faults import UnreadableImageError
 from regraft.images.frames import count_frames
 from regraft.images.jpeg import ends_early, read_jpeg_stream
@@ -183,7 +184,10 @@ def _check_header(image: Image.Image, num_pixels: int) -> None:
 def _load(image: Image.Image, data: bytes) -> list[Way]:
     """Unpack the pixels; raises where they are not all there, which for JPEG Pillow does not always notice."""
     if image.format not in ("JPEG", "MPO"):
+        has_all_strips = not lacks_strips(image)
         image.load()
+        if not has_all_strips or lacks_pixels(image, data):
+            raise UnreadableImageError(f"truncated {image.format} file")
         return []
     stream = read_jpeg_stream(data, max_scans=_MAX_SCANS)
     if stream.num_scans > _MAX_SCANS:
@@ -191,8 +195,11 @@ def _load(image: Image.Image, data: bytes) -> list[Way]:
     image.load()
     if stream.end is None or ends_early(image, data, stream):
         raise UnreadableImageError("truncated JPEG file")
+    taken = [Way(ways.COARSE)] if stream.is_coarse else []
     num_after = len(data[stream.end + 2 :].rstrip(_PADDING))
-    return [Way(ways.BYTES_IGNORED, f"({num_after})")] if num_after and image.format == "JPEG" else []
+    if num_after and image.format == "JPEG":
+        taken.append(Way(ways.BYTES_IGNORED, f"({num_after})"))
+    return taken
 
 
 def _to_upright_rgb(image: Image.Image, *, was_deep: bool, stored: object) -> tuple[Image.Image, list[Way]]:

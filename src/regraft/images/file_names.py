@@ -50,7 +50,7 @@ def find_links_out(paths: Sequence[str]) -> list[str]:
     def real_folder(folder: str) -> str:
         return os.path.realpath(folder)
 
-    parents = {os.path.dirname(path) for path in paths}  # noqa: PTH120
+    parents = {os.path.abspath(os.path.dirname(path)) for path in paths}  # noqa: PTH100, PTH120
     inside = os.path.join(real_folder(os.path.commonpath(parents)), "")  # noqa: PTH118
     found = []
     for path in paths:

@@ -18,6 +18,7 @@ PROFILE_APPLIED: Final = "colour profile applied"
 PROFILE_IGNORED: Final = "colour profile ignored"
 GAMMA: Final = "PNG gamma applied"
 BYTES_IGNORED: Final = "bytes after the end ignored"
+COARSE: Final = "last scans missing"
 ONE_COLOUR: Final = "one colour"
 WRONG_SUFFIX: Final = "wrong extension"
 
