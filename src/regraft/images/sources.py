@@ -175,9 +175,11 @@ def list_images(source: FolderSource | CsvSource | ElpvSource) -> "pd.DataFrame"
 
     rows = sorted(source.list_rows(), key=lambda row: row["path"])
     if unprintable := [
-        repr(text) for row in rows for text in (row["path"], row["label"]) if not _is_unicode(text)
+        repr(text) for row in rows for text in (row["path"], row["label"]) if not _is_writable(text)
     ]:
-        raise SourceError(f"names that are not UTF-8, rename them: {show_first(unprintable)}")
+        raise SourceError(
+            f"names not in UTF-8 or with a carriage return, rename them: {show_first(unprintable)}"
+        )
     listing = pd.DataFrame(rows)
     return listing.astype(dict.fromkeys(LISTING_COLUMNS, "str"))
 
@@ -196,10 +198,10 @@ def demo_files(source: FolderSource | CsvSource | ElpvSource) -> dict[str, Path]
     return source.demo_files()
 
 
-def _is_unicode(text: str) -> bool:
-    """Whether a name can be written as UTF-8; POSIX file names need not be."""
+def _is_writable(text: str) -> bool:
+    """Whether a name comes back from a CSV in UTF-8; POSIX file names need not."""
     try:
         text.encode()
     except UnicodeEncodeError:
         return False
-    return True
+    return "\r" not in text
