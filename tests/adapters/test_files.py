@@ -221,6 +221,20 @@ def test_links_are_followed_but_not_in_a_circle(tmp_path: Path, memory: Path) ->
     assert hashes.of(folder) != first
 
 
+def test_a_folder_of_any_names_and_links_has_a_hash(tmp_path: Path, memory: Path) -> None:
+    """Names that are no text, a link to itself, a pipe, and folders linked so that 2^30 paths lead to the last."""
+    for level in range(31):
+        (tmp_path / "x" / str(level)).mkdir(parents=True)
+    for level in range(30):
+        for name in ("a", "b"):
+            (tmp_path / "x" / str(level) / name).symlink_to(f"../{level + 1}")
+    (tmp_path / "x" / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "x" / "pipe")
+    before = ContentHashes(memory).of(tmp_path / "x")
+    (tmp_path / "x" / "30" / os.fsdecode(b"caf\xe9.jpg")).touch()
+    assert ContentHashes(memory).of(tmp_path / "x") != before
+
+
 def test_known_hashes_are_not_computed_again(tmp_path: Path, memory: Path) -> None:
     path = tmp_path / "file"
     path.write_text("one")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tracking_sample
+from dirty_files import dirty_files
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel, load_model
 from PIL import Image
@@ -93,6 +94,17 @@ def test_bad_images_are_all_named_and_the_request_is_not_repeated(model: PyFuncM
     assert "image 5: not base64 (paths, URLs and data: prefixes are not taken)" in error.message
     error.message = f"Failed to predict data '{request}'. \nError: {error.message}"  # as MLflow's server does
     assert "Failed to predict" not in error.message
+
+
+def test_dirty_files_are_served_or_refused_with_the_reason_that_training_gives(model: PyFuncModel) -> None:
+    readable = [file for file in dirty_files() if file.reason is None]
+    assert len(model.predict(encode(*(file.data for file in readable)))) == len(readable)
+    refused = [file for file in dirty_files() if file.reason is not None]
+    with pytest.raises(MlflowException) as caught:
+        model.predict(encode(*(file.data for file in refused)))
+    assert caught.value.message == "; ".join(
+        f"image {position}: {file.reason}" for position, file in enumerate(refused)
+    )
 
 
 def test_no_image_is_an_error(model: PyFuncModel) -> None:

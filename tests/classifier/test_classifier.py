@@ -1,18 +1,20 @@
 import copy
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from dirty_files import dirty_files
 from PIL import Image
 
 from regraft.backbones.backbone import tensor_digest
 from regraft.backbones.fused import FusedConvolution
 from regraft.classifier import Classifier
 from regraft.classifier.classifier import normalize_pixels, predict_together, shared_stage
-from regraft.images.decoding import UnreadableImageError
+from regraft.images.decoding import UnreadableImageError, decode
 from regraft.images.preprocessing import Preprocessing, apply
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -72,6 +74,23 @@ def test_opened_encoded_and_stored_images_are_predicted_alike(
     expected = probe.predict_images(pictures)
     assert np.array_equal(probe.predict_images(encoded), expected)
     assert np.array_equal(probe.predict_images(paths), expected)
+
+
+def test_dirty_files_are_read_by_prediction_as_by_training_or_refused_alike(
+    make_probe: Callable[..., Classifier], preprocessing: Preprocessing, tmp_path: Path
+) -> None:
+    probe, path = make_probe(), tmp_path / "image"
+    for file in dirty_files():
+        path.write_bytes(file.data)
+        if file.reason is None:
+            expected = apply(preprocessing, decode(file.data).image)
+            assert np.array_equal(probe.prepare(file.data), expected), file.name
+            assert np.array_equal(probe.prepare(path), expected), file.name
+            with Image.open(path) as image:
+                assert np.array_equal(probe.prepare(image), expected), file.name
+        else:
+            with pytest.raises(UnreadableImageError, match=re.escape(file.reason)):
+                probe.prepare(file.data)
 
 
 def test_no_images_give_no_rows(make_probe: Callable[..., Classifier]) -> None:

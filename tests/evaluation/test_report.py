@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from regraft.evaluation import report
+from regraft.evaluation.figure_style import house_style, new_figure
 from regraft.evaluation.figures import make_figures
 from regraft.evaluation.measure import measure
 
@@ -19,6 +20,13 @@ INGEST_REPORT = {
     "groups": {"num_groups": 12, "smallest": 3},
     "duplicates": [],
     "per_group": {f"mono-{number:02d}": number for number in range(50)},
+}
+DATA_CARD = {
+    "notes": ["val differs from train in <width>."],
+    "num_images": {"a": {"train": 1}},
+    "imbalance": 2.5,
+    "sizes": {"width": {"smallest": 30.0, "median": 300.0, "largest": 3000.0}},
+    "drift": [],
 }
 SETTINGS = {
     "fine_tune": {"learning_rate": 3e-4, "stages": ["blocks.5", "head"], "compile": False},
@@ -38,8 +46,20 @@ def render(tables: Any) -> str:
     figures = make_figures(
         tables.predictions, metrics, head_history=[], fine_tune_history=history, pixels=pixels
     )
+    return render_with(metrics, figures)
+
+
+def render_with(metrics: Any, figures: Any) -> str:
+    with house_style():
+        sheet = new_figure(1, 1)
     return report.render_report(
-        metrics, figures, title="solar & cells", ingest_report=INGEST_REPORT, settings=SETTINGS
+        metrics,
+        figures,
+        title="solar & cells",
+        data_card=DATA_CARD,
+        contact_sheet=sheet,
+        ingest_report=INGEST_REPORT,
+        settings=SETTINGS,
     )
 
 
@@ -66,7 +86,7 @@ class Resources(HTMLParser):
 def test_the_page_is_the_same_bytes_each_time_and_fetches_nothing(page: str, build_tables: Callable) -> None:
     assert page == render(build_tables())
     assert Resources(page).found == []
-    assert page.count("data:image/png;base64,") == 6
+    assert page.count("data:image/png;base64,") == 7
 
 
 def test_the_search_for_resources_finds_planted_ones() -> None:
@@ -89,9 +109,7 @@ def test_the_page_holds_the_numbers(page: str, tables: Any) -> None:
 def test_names_from_the_data_are_text_not_html(build_tables: Callable) -> None:
     tables = build_tables(label_names=("<script>alert(1)</script>", 'b"><img src=http://x>'))
     metrics = measure(*tables, num_resamples=100, confidence=0.95, seed=0)
-    page = report.render_report(
-        metrics, {}, title="solar & cells", ingest_report=INGEST_REPORT, settings=SETTINGS
-    )
+    page = render_with(metrics, {})
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
     assert "images/&lt;b&gt;013" in page
@@ -142,3 +160,12 @@ def test_a_difference_is_claimed_only_where_the_interval_excludes_zero(
     difference: dict[str, float], sentence: str
 ) -> None:
     assert sentence in report.verdict(made_up(difference, 0))
+
+
+def test_the_data_card_is_told_in_notes_tables_and_a_contact_sheet(page: str) -> None:
+    assert '<p class="note">val differs from train in &lt;width&gt;.</p>' in page
+    assert re.search(
+        r"<h3>The splits</h3>\s*<div class=\"wide\">\s*<table>\s*<tbody>\s*<tr><td class=\"value\">Imbalance",
+        page,
+    )
+    assert "as the network sees them" in page

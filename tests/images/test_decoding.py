@@ -4,7 +4,10 @@ import contextlib
 import io
 import os
 import struct
+import threading
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from regraft.images import decoding
 from regraft.images.decoding import (
     MAX_FILE_BYTES,
     MAX_PIXELS,
@@ -21,7 +25,9 @@ from regraft.images.decoding import (
     decode_rgb,
     decode_rgb_bytes,
     read_image_bytes,
+    upright_rgb,
 )
+from regraft.images.ways import Way
 
 
 def encode(image: Image.Image, format: str = "PNG", **settings: object) -> bytes:
@@ -113,11 +119,6 @@ def test_every_usual_mode_and_format_becomes_rgb(
     assert decode(data).format == format
 
 
-def test_a_mode_without_a_rule_is_refused_by_name() -> None:
-    with pytest.raises(UnreadableImageError, match="mode LAB has no defined way"):
-        decode_rgb_bytes(encode(Image.new("LAB", (4, 4)), "TIFF"))
-
-
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation_is_turned_as_pillow_turns_it(format: str, orientation: int) -> None:
@@ -153,7 +154,7 @@ def test_the_first_frame_of_an_animation_is_taken_and_said_to_be_one() -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
     decoded = decode(data)
-    assert decoded.is_animated
+    assert [str(way) for way in decoded.ways] == ["first frame of 2", "one colour (255, 0, 0)"]
     assert np.asarray(decoded.image)[0, 0].tolist() == [255, 0, 0]
 
 
@@ -180,7 +181,7 @@ def test_reasons_are_short_and_hold_no_address(data: bytes) -> None:
 
 
 def test_formats_that_start_other_programs_are_not_opened() -> None:
-    with pytest.raises(UnreadableImageError, match="no image of a known format"):
+    with pytest.raises(UnreadableImageError, match="a PostScript file"):
         decode_rgb_bytes(encode(Image.new("RGB", (2, 2)), "EPS"))  # Pillow calls Ghostscript to read it
 
 
@@ -216,8 +217,14 @@ def test_damaged_bytes_give_an_image_or_a_reason_and_nothing_else(
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableImageError, match=r"gone\.png: no such file or directory"):
+    with pytest.raises(UnreadableImageError, match=r"gone\.png: not there"):
         decode_rgb(tmp_path / "gone.png")
+    (tmp_path / "link.png").symlink_to("nowhere.png")
+    with pytest.raises(UnreadableImageError, match="a link that leads nowhere"):
+        read_image_bytes(tmp_path / "link.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    with pytest.raises(UnreadableImageError, match="too many levels of symbolic links"):
+        read_image_bytes(tmp_path / "loop.png")
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(UnreadableImageError, match="not a regular file"):
         read_image_bytes(tmp_path / "pipe.png")
@@ -228,6 +235,68 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     with pytest.raises(UnreadableImageError, match=r"empty\.png: empty file"):
         decode_rgb(tmp_path / "empty.png")
+
+
+def test_an_opened_image_is_turned_and_converted_by_the_same_rule() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    wide = np.arange(0, 60000, 2500, dtype=np.uint16).reshape(4, 6)
+    for data in (
+        encode(Image.new("RGB", (4, 2), (9, 8, 7)), "JPEG", exif=exif),
+        encode(Image.fromarray(wide), "PNG", exif=exif),
+        encode(Image.fromarray(wide), "TIFF", exif=exif),
+    ):
+        with Image.open(io.BytesIO(data)) as image:
+            upright = upright_rgb(image)
+        assert upright.tobytes() == decode_rgb_bytes(data).tobytes()
+        assert upright_rgb(upright).tobytes() == upright.tobytes(), "once turned, it stays as it is"
+    with pytest.raises(UnreadableImageError, match="wholly transparent"):
+        upright_rgb(Image.new("RGBA", (2, 2)))
+
+
+def test_a_large_image_is_decoded_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads, and a decoder that says how many of it run at once."""
+    at_once, most = 0, 0
+    counting = threading.Lock()
+    load = decoding._load
+
+    def slow_load(image: Image.Image, data: bytes) -> list[Way]:
+        nonlocal at_once, most
+        with counting:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.05)
+        taken = load(image, data)
+        with counting:
+            at_once -= 1
+        return taken
+
+    monkeypatch.setattr(decoding, "_load", slow_load)
+    data = encode(Image.new("L", (32, 32)))
+    for limit, expected in ((2**24, 2), (100, 1)):
+        most = 0
+        monkeypatch.setattr(decoding, "_LARGE_PIXELS", limit)
+        with ThreadPoolExecutor(2) as executor:
+            list(executor.map(decode, [data, data]))
+        assert most == expected
+
+
+def test_want_of_memory_is_a_reason_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhaust(image: Image.Image, data: bytes) -> list[Way]:
+        raise MemoryError
+
+    monkeypatch.setattr(decoding, "_load", exhaust)
+    with pytest.raises(UnreadableImageError, match="needs more memory than there is"):
+        decode(encode(Image.new("L", (2, 2))))
+
+
+def test_a_format_that_this_pillow_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encode(Image.new("RGB", (16, 16)), "AVIF")
+    monkeypatch.setattr(decoding, "_supported_formats", lambda: ("PNG", "JPEG"))
+    with pytest.raises(
+        UnreadableImageError, match="AVIF file, which this installation of Pillow cannot read"
+    ):
+        decode(data)
 
 
 def test_a_path_and_its_bytes_decode_alike(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """Listing a folder of class folders."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from regraft.images.faults import SourceError
-from regraft.images.folders import list_class_folders
+from regraft.images.folders import list_class_folders, list_skipped
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +45,58 @@ def test_links_are_followed_but_not_in_a_circle() -> None:
         "pets/cats/1.jpg",
         "pets/dogs/2.jpg",
         "pets/dogs/broken.jpg",
+    ]
+
+
+def test_a_folder_of_many_names_is_listed_once_by_its_own() -> None:
+    """Each level links to the next twice: by all ways there would be 2^30 files."""
+    for level in range(30):
+        touch(f"pets/cats/{level}/{level}.jpg")
+        for name in ("a", "b"):
+            Path(f"pets/cats/{level}/{name}").symlink_to(f"../{level + 1}")
+    touch("pets/cats/30/30.jpg")
+    assert sorted(list_class_folders(Path("pets"))) == sorted(
+        (f"pets/cats/{level}/{level}.jpg", "cats") for level in range(31)
+    )
+    again = [why for _, why in list_skipped(Path("pets"))]
+    assert again == ["a folder that was read by another name"] * 60
+
+
+def test_what_is_not_looked_at_is_listed_with_the_reason() -> None:
+    touch("pets/cats/1.jpg", "pets/cats/.1.jpg", "pets/cats/Thumbs.db", "pets/.git/config", "pets/README.md")
+    assert list_skipped(Path("pets")) == [
+        ("pets/.git", "hidden"),
+        ("pets/README.md", "beside the class folders"),
+        ("pets/cats/.1.jpg", "hidden"),
+        ("pets/cats/Thumbs.db", "left by a file manager"),
+    ]
+
+
+def test_folders_that_may_not_be_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a scan that is refused: the tests may run as root, who may read everything."""
+    touch("pets/cats/1.jpg", "pets/cats/closed/2.jpg")
+    scan = os.scandir
+
+    def refuse(path: str | Path) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(
+        SourceError, match=r"1 folders may not be read: pets/cats/closed \(permission denied\)"
+    ):
+        list_class_folders(Path("pets"))
+
+
+def test_a_link_in_a_circle_and_a_pipe_are_listed_for_the_decoder_to_refuse() -> None:
+    touch("pets/cats/1.jpg")
+    Path("pets/cats/loop.jpg").symlink_to("loop.jpg")
+    os.mkfifo("pets/cats/pipe.jpg")
+    assert [Path(path).name for path, _ in list_class_folders(Path("pets"))] == [
+        "1.jpg",
+        "loop.jpg",
+        "pipe.jpg",
     ]
 
 

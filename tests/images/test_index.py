@@ -2,14 +2,17 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from dirty_files import dirty_files, write_files
 from PIL import Image
 
+from regraft.images import index as index_module
 from regraft.images.index import index_images
 from regraft.images.manifest import ManifestError
 from regraft.images.sources import FolderSource, list_images
@@ -44,7 +47,7 @@ def test_rows_are_numbered_by_path_and_say_what_the_files_hold(listing: pd.DataF
     ]
     assert image_index.columns.tolist() == [
         "id", "path", "label", "group", "split", "sha256", "pixel_sha256",
-        "width", "height", "mode", "format", "file_bytes",
+        "width", "height", "mode", "format", "file_bytes", "read_as",
     ]  # fmt: skip
     second = image_index.iloc[1]
     data = Path("pets/cats/2.png").read_bytes()
@@ -135,7 +138,15 @@ def test_upright_sizes_animations_and_groups_are_reported(project: Path) -> None
     listing = list_images(FolderSource(path=Path("x"))).assign(group=["g", None])
     image_index, report = index(listing)
     assert image_index.loc[0, ["width", "height"]].tolist() == [2, 4]
-    assert report["first_frame_only"] == ["x/a/2.gif"]
+    assert image_index["read_as"].tolist() == [
+        "turned upright from orientation 6; one colour (0, 0, 0)",
+        "first frame of 2; one colour (255, 0, 0)",
+    ]
+    assert report["read_as"] == {
+        "one colour": {"number": 2, "examples": ["x/a/1.jpg: (0, 0, 0)", "x/a/2.gif: (255, 0, 0)"]},
+        "turned upright": {"number": 1, "examples": ["x/a/1.jpg: from orientation 6"]},
+        "first frame": {"number": 1, "examples": ["x/a/2.gif: of 2"]},
+    }
     assert report["groups"] == {"num_groups": 1, "num_images_without_group": 1, "smallest": 1, "largest": 1}
     assert report["num_images_by_format"] == {"GIF": 1, "JPEG": 1}
 
@@ -157,3 +168,86 @@ def test_an_interrupt_stops_the_reading(listing: pd.DataFrame) -> None:
 def test_a_path_listed_twice_is_refused(listing: pd.DataFrame) -> None:
     with pytest.raises(ManifestError, match=r"1 files are listed more than once: pets/cats/1.png"):
         index(pd.concat([listing, listing.iloc[:1]]))
+
+
+def test_every_dirty_file_is_in_the_index_or_in_the_report_with_its_reason(project: Path) -> None:
+    write_files(project / "x")
+    files = {f"x/{file.name}": file for file in dirty_files()}
+    image_index, report = index(list_images(FolderSource(path=Path("x"))), max_unreadable_fraction=1.0)
+    assert {row["path"]: row["reason"] for row in report["unreadable"]} == {
+        path: file.reason for path, file in files.items() if file.reason
+    }
+    recorded = dict(zip(image_index["path"], image_index["read_as"], strict=True))
+    wrong_suffix = recorded.pop("x/PNG/named.jpg")
+    assert wrong_suffix == "wrong extension .jpg of PNG"
+    assert recorded == {
+        path: "; ".join(file.ways) for path, file in files.items() if not file.reason and path in recorded
+    }
+
+
+def test_a_hostile_folder_is_indexed_with_every_finding(
+    project: Path, save_image: Callable[..., Path]
+) -> None:
+    names = [
+        "with space.png",
+        "line\nbreak.png",
+        "Ä.png",
+        "A\u0308.png",
+        "A.jpg",
+        "a.jpg",
+        "x" * 251 + ".png",
+        "-rf",
+    ]
+    Path("x/a").mkdir(parents=True)
+    for seed, name in enumerate(names):
+        save_image("one.png", seed).rename(Path("x/a") / name)
+    save_image("outside/b/1.png", 99)
+    Path("x/b").symlink_to(Path("outside/b").absolute())
+    Path("x/a/link.png").symlink_to(Path("outside/b/1.png").absolute())
+    Path("x/a/nowhere.png").symlink_to("nothing")
+    Path("x/a/loop.png").symlink_to("loop.png")
+    os.mkfifo("x/a/pipe.png")
+    Path("x/a/.DS_Store").touch()
+    Path("x/readme.txt").touch()
+    source = FolderSource(path=Path("x"))
+    image_index, report = index(
+        list_images(source), max_unreadable_fraction=0.9, skipped=source.list_skipped()
+    )
+    assert {Path(path).name for path in image_index["path"]} == {*names, "1.png", "link.png"}
+    assert {row["path"]: row["reason"] for row in report["unreadable"]} == {
+        "x/a/loop.png": "too many levels of symbolic links",
+        "x/a/nowhere.png": "a link that leads nowhere",
+        "x/a/pipe.png": "not a regular file",
+    }
+    assert report["links_out"]["link out of the folder"]["number"] == 2
+    assert report["names_alike"] == [["x/a/A.jpg", "x/a/a.jpg"], ["x/a/A\u0308.png", "x/a/Ä.png"]]
+    assert report["skipped"] == {
+        "beside the class folders": {"number": 1, "examples": ["x/readme.txt"]},
+        "hidden": {"number": 1, "examples": ["x/a/.DS_Store"]},
+    }
+
+
+def test_labels_that_look_alike_are_told(listing: pd.DataFrame) -> None:
+    _, report = index(listing.assign(label=["cats", "Cats", "dogs", "dogs"]))
+    assert report["labels_alike"] == [["Cats", "cats"]]
+
+
+def test_no_more_than_a_few_images_are_read_ahead(
+    listing: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million futures at once would take gigabytes."""
+    executor_type = index_module.ThreadPoolExecutor
+    waiting = 0
+
+    class Counting(executor_type):  # type: ignore[misc, valid-type]
+        def submit(self, *args: Any) -> Any:
+            nonlocal waiting
+            waiting += 1
+            return super().submit(*args)
+
+    monkeypatch.setattr(index_module, "ThreadPoolExecutor", Counting)
+    monkeypatch.setattr(index_module, "_count_cores", lambda: 1)
+    monkeypatch.setattr(index_module, "_WAITING_PER_CORE", 2)
+    ahead = []
+    index(listing, on_progress=lambda done, total: ahead.append(waiting - done))
+    assert ahead == [1, 1, 1, 0]

@@ -47,7 +47,7 @@ def test_nothing_is_read_before_a_block_is_asked_for(manifest: pd.DataFrame) -> 
     blocks = normalize_images(manifest, CROP, num_workers=1, block_rows=3)
     Path("pets/cats/6.png").unlink()
     assert blocks.compute(0, 6).shape == (6, 8, 8, 3)
-    with pytest.raises(ManifestError, match=r"1 images .* pets/cats/6.png: no such file"):
+    with pytest.raises(ManifestError, match=r"1 images .* pets/cats/6.png: not there"):
         blocks.compute(6, 7)
 
 

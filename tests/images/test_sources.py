@@ -68,7 +68,14 @@ def test_a_listing_is_in_byte_order_and_the_same_from_any_folder(
 def test_file_names_that_are_not_utf8_are_refused_by_name(project: Path) -> None:
     Path("images/cats").mkdir(parents=True)
     Path(os.fsdecode(b"images/cats/\xff.png")).touch()
-    with pytest.raises(SourceError, match=r"not UTF-8, rename them: .*udcff\.png"):
+    with pytest.raises(SourceError, match=r"not in UTF-8 .* rename them: .*udcff\.png"):
+        list_images(FolderSource(path=Path("images")))
+
+
+def test_a_carriage_return_in_a_name_is_refused_for_it_would_break_tables(project: Path) -> None:
+    Path("images/cats").mkdir(parents=True)
+    Path("images/cats/a\rb.png").touch()
+    with pytest.raises(SourceError, match=r"with a carriage return, rename them: 'images/cats/a\\rb\.png'"):
         list_images(FolderSource(path=Path("images")))
 
 

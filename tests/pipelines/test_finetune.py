@@ -159,7 +159,15 @@ def test_first_run_leaves_every_artefact_of_the_catalog(first: Ran) -> None:
         entry["filepath"] for entry in catalog.values() if "filepath" in entry and entry.get("part") != "none"
     ]
     folders = {catalog["demo_images"]["filepath"]}  # empty: these pictures come with no package
-    figures = ("scores", "confusion_matrix", "classes", "calibration", "training", "mistakes")
+    figures = (
+        "scores",
+        "confusion_matrix",
+        "classes",
+        "calibration",
+        "training",
+        "mistakes",
+        "contact_sheet",
+    )
     expected = {path for path in paths if "{" not in path} - folders
     expected |= {f"data/08_reporting/figures/{name}.png" for name in figures}
     expected |= {

@@ -92,10 +92,11 @@ class ContentHashes:
         """Hash of a file's bytes, or of all files below a folder and their names; None if nothing is there."""
         if path.is_dir():
             digest = hashlib.sha256()
-            for file in sorted(_files_below(path)):
-                digest.update(f"{file.relative_to(path).as_posix()}\0{self._of_file(file)}\n".encode())
+            start = len(str(path)) + 1
+            for file in sorted(_files_below(str(path))):
+                digest.update(os.fsencode(f"{file[start:]}\0{self._of_file(file)}\n"))
             return digest.hexdigest()
-        return self._of_file(path) if path.is_file() else None
+        return self._of_file(str(path)) if path.is_file() else None
 
     def save(self) -> None:
         """Write what was learnt to the memory file."""
@@ -104,30 +105,40 @@ class ContentHashes:
                 aside.write_text(json.dumps(self._known, sort_keys=True))
             self._is_changed = False
 
-    def _of_file(self, path: Path) -> str:
-        key, status = str(path.absolute()), path.stat()
+    def _of_file(self, path: str) -> str:
+        key, status = os.path.abspath(path), os.stat(path)  # noqa: PTH100, PTH116  # of a million files
         stamp = [status.st_ino, status.st_size, status.st_mtime_ns]
         if (known := self._known.get(key)) and known[:3] == stamp:
             return str(known[3])
         digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
+        try:
+            with Path(path).open("rb") as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+        except PermissionError:  # whoever reads the file tells it, with a reason
+            return "may not be read"
         self._known[key] = [*stamp, digest.hexdigest()]
         self._is_changed = True
         return digest.hexdigest()
 
 
-def _files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """Links are followed, which rglob does not, but never around in a circle."""
-    real = folder.resolve()
-    if real in above:
-        return
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            yield from _files_below(entry, above | {real})
-        elif entry.is_file():
-            yield entry
+def _files_below(folder: str) -> Iterator[str]:
+    """Links are followed, which rglob does not; a folder that many lead to is looked into once."""
+    todo, seen = [folder], set[tuple[int, int]]()
+    while todo:
+        path = todo.pop()
+        with suppress(OSError):  # may not be read, or gone: as if it were empty
+            status = os.stat(path)  # noqa: PTH116
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(path) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    with suppress(OSError):  # a link in a circle
+                        if entry.is_dir():
+                            todo.append(entry.path)
+                        elif entry.is_file():
+                            yield entry.path
 
 
 def _aside(path: Path) -> Path:

@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from regraft.classifier import Classifier
 
 _BATCH_SIZE = 32
 
@@ -52,11 +54,11 @@ class ServedClassifier(PythonModel):
         Raises:
             MlflowException: If there is no image, or some cannot be decoded (all are named): HTTP 400.
         """
-        images = _decode_all([element.image for element in model_input])
+        pixels = _prepare_all(self._classifier, [element.image for element in model_input])
         names = self._classifier.label_names
         predictions = []
-        for start in range(0, len(images), _BATCH_SIZE):
-            for row in self._classifier.predict_images(images[start : start + _BATCH_SIZE]):
+        for start in range(0, len(pixels), _BATCH_SIZE):
+            for row in self._classifier.predict_pixels(np.stack(pixels[start : start + _BATCH_SIZE])):
                 probabilities = dict(zip(names, map(float, row), strict=True))
                 predictions.append(Prediction(label=names[int(row.argmax())], probabilities=probabilities))
         return predictions
@@ -79,22 +81,21 @@ class BadRequestError(MlflowException):
         """Ignore what MLflow would make of it."""
 
 
-def _decode_all(encoded: Sequence[str]) -> list["Image"]:
-    from regraft.images.decoding import UnreadableImageError, decode_rgb_bytes
-
+def _prepare_all(classifier: "Classifier", encoded: Sequence[str]) -> list[NDArray[np.uint8]]:
+    """One image after another, each kept at the size of the network's input: a small file can be a large picture."""
     if not encoded:
         raise BadRequestError('no images; send {"inputs": [{"image": "<base64 of a PNG or JPEG file>"}]}')
-    images, faults = [], []
+    pixels, faults = [], []
     for position, text in enumerate(encoded):
         try:
-            images.append(decode_rgb_bytes(base64.b64decode(text, validate=True)))
+            pixels.append(classifier.prepare(base64.b64decode(text, validate=True)))
         except binascii.Error:
             faults.append(f"image {position}: not base64 (paths, URLs and data: prefixes are not taken)")
-        except UnreadableImageError as error:
+        except ValueError as error:  # cannot be decoded, or not be fitted
             faults.append(f"image {position}: {error}")
     if faults:
         raise BadRequestError("; ".join(faults))
-    return images
+    return pixels
 
 
 set_model(ServedClassifier())

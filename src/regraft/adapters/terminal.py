@@ -198,6 +198,7 @@ def _fine_tuning(history: Mapping[str, Any]) -> str:
 _FACTS: dict[str, Callable[[Any], str]] = {
     "image_index": lambda index: f"{len(index):,} images",
     "manifest": _splits,
+    "data_card": lambda card: f"{len(card['notes'])} notes on the data",
     "preprocessing": lambda contract: (
         f"{contract['size']} px, {contract['fit']}, {contract['interpolation']}"
     ),

@@ -18,7 +18,7 @@ from regraft.backbones.fused import fuse
 from regraft.classifier.views import ViewSet, apply_view, num_views
 from regraft.heads.layers import LinearLayers, MlpLayers
 from regraft.heads.targets import BinaryTarget, MulticlassTarget
-from regraft.images.decoding import decode_rgb, decode_rgb_bytes
+from regraft.images.decoding import decode_rgb, decode_rgb_bytes, upright_rgb
 from regraft.images.preprocessing import Preprocessing, apply
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Classifier(nn.Module):
         """Probabilities of images as they come: decoded, prepared and predicted one batch at a time.
 
         Args:
-            images: Opened images (RGB, upright), encoded files as bytes, or paths.
+            images: Opened images, encoded files as bytes, or paths; all read by one rule.
 
         Returns:
             `(B, K)` float64, rows sum to 1, order kept.
@@ -112,7 +112,16 @@ class Classifier(nn.Module):
         """
         if not images:
             return np.empty((0, len(self.label_names)))
-        return self.predict_pixels(np.stack([apply(self.preprocessing, _decoded(image)) for image in images]))
+        return self.predict_pixels(np.stack([self.prepare(image) for image in images]))
+
+    def prepare(self, image: "Image | bytes | Path") -> NDArray[np.uint8]:
+        """Pixels `(S, S, 3)` of one image as it comes, for `predict_pixels`.
+
+        Raises:
+            UnreadableImageError: If it cannot be decoded.
+            ValueError: If it is too long and narrow to be cropped.
+        """
+        return apply(self.preprocessing, _decoded(image))
 
 
 def shared_stage(classifiers: Sequence[Classifier]) -> str | None:
@@ -185,4 +194,4 @@ def normalize_pixels(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
 def _decoded(image: "Image | bytes | Path") -> "Image":
     if isinstance(image, bytes):
         return decode_rgb_bytes(image)
-    return decode_rgb(image) if isinstance(image, Path) else image
+    return decode_rgb(image) if isinstance(image, Path) else upright_rgb(image)

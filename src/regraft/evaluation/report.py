@@ -28,9 +28,11 @@ CAPTIONS = {
     "images. On the dashed line a confidence of 80 % is right in 80 % of cases.",
     "training": "How the head and the fine-tuning went. Train losses include augmentation and label "
     "smoothing, so they can lie above val.",
+    "contact_sheet": "Any of the training images, as the network sees them.",
     "mistakes": "A wrong label, an odd image, or something learnt wrongly: worth a look, one by one.",
 }
 
+_SHOWN_ELSEWHERE = {"notes", "num_images"}  # of the data card
 _PIXELS_PER_INCH = 100  # one for all figures, so that their letters have one size
 
 
@@ -39,6 +41,8 @@ def render_report(
     figures: Mapping[str, Figure],
     *,
     title: str,
+    data_card: Mapping[str, Any],
+    contact_sheet: Figure,
     ingest_report: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> str:
@@ -48,6 +52,8 @@ def render_report(
         metrics: What `measure` gave.
         figures: What `make_figures` gave; shown in this order.
         title: Heading of the page, for instance the name of the model.
+        data_card: What `describe_data` gave.
+        contact_sheet: Training images of each class.
         ingest_report: What ingest found: numbers, texts, and lists or mappings of them; long lists are cut,
             with their length.
         settings: Options of the run, nested as in the configuration.
@@ -67,21 +73,26 @@ def render_report(
         method=_method(metrics),
         notes=metrics["notes"],
         comparison=_comparison(metrics),
-        figures=[
-            {
-                "name": name,
-                "png": base64.b64encode(png_bytes(figure)).decode(),
-                "width": round(figure.get_size_inches()[0] * _PIXELS_PER_INCH),
-                "caption": CAPTIONS.get(name, ""),
-            }
-            for name, figure in figures.items()
-        ],
+        figures=[_picture(name, figure) for name, figure in figures.items()],
         per_class=_per_class(metrics),
         counts=_counts(metrics),
+        contact_sheet=_picture("contact_sheet", contact_sheet),
+        card_notes=data_card["notes"],
+        card=list(tables_of({key: value for key, value in data_card.items() if key not in _SHOWN_ELSEWHERE})),
         facts=list(tables_of(ingest_report)),
         settings=list(dotted(settings)),
         colours=MODEL_COLOURS,
     )
+
+
+def _picture(name: str, figure: Figure) -> dict[str, Any]:
+    """A figure as the page holds it."""
+    return {
+        "name": name,
+        "png": base64.b64encode(png_bytes(figure)).decode(),
+        "width": round(figure.get_size_inches()[0] * _PIXELS_PER_INCH),
+        "caption": CAPTIONS.get(name, ""),
+    }
 
 
 def headline(metrics: Mapping[str, Any]) -> str:

@@ -1,51 +1,59 @@
-"""Folders: images listed from a folder of class folders, or from the shards it was packed into.
+"""Folders: images listed from a folder of class folders.
 
 Knows no options and opens no image; what is listed may turn out to be unreadable.
 """
 
 import os
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from regraft.images.faults import SourceError, join_faults, show_first, suggest_near
+from regraft.images.file_names import FORMATS_OF_SUFFIX, LITTER
 from regraft.images.shards import holds_shards, packed_files
 
-_IMAGE_SUFFIXES: Final = {
-    ".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
-}  # fmt: skip
 _SPLIT_FOLDERS: Final = {"train", "training", "val", "valid", "validation", "test", "testing"}
-_LITTER: Final = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+
+
+@dataclass
+class _Found:
+    """What lies below one folder: files, what is not looked at and why, folders that may not be read."""
+
+    files: list[str] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
 
 
 def list_class_folders(root: Path) -> list[tuple[str, str]]:
     """List the files below each class folder, at any depth, links followed.
 
-    Every file counts as an image, whatever its suffix, except hidden ones and file managers' litter. A folder of
-    shards is listed as the folder that was packed.
+    Every file counts as an image, whatever its suffix, except hidden ones and file managers' litter. A folder
+    that links lead to more than once within a class is listed once. A folder of shards is listed as the folder
+    that was packed.
 
     Returns:
         Path (posix, root in front) and label (the class folder's name) of every file.
 
     Raises:
         SourceError: If the root is not there or empty, has no class folder, has images beside the class
-            folders, has folders named like splits instead of classes, or a class folder is empty; or if its
-            shards are damaged.
+            folders, has folders named like splits instead of classes, or a folder is empty or may not be read; or if
+            its shards are damaged.
     """
     require_folder(root, "ingest.source.path")
-    files, beside = _files_in_shards(root) if holds_shards(root) else _files_in_folder(root)
-    strays = [name for name in beside if Path(name).suffix.lower() in _IMAGE_SUFFIXES]
-    if not files and not beside:
+    found, beside = _look_into_shards(root) if holds_shards(root) else _look_into_classes(root)
+    labels = list(found)
+    strays = sorted(name for name in beside if Path(name).suffix.lower() in FORMATS_OF_SUFFIX)
+    if not (labels or beside):
         raise SourceError(f"the images folder {quote_path(root)} is empty; it needs one folder a class")
-    if not files:
+    if not labels:
         inside = f"{len(strays)} images ({show_first(strays)})" if strays else "no folder"
         raise SourceError(
             f"the images folder {quote_path(root)} has {inside} directly in it, but needs one folder a "
             "class, named by its label; or list the images in a CSV (ingest.source.kind 'csv')"
         )
-    if all(label.lower() in _SPLIT_FOLDERS for label in files):
+    if all(label.lower() in _SPLIT_FOLDERS for label in labels):
         raise SourceError(
-            f"the folders in {quote_path(root)} are named like splits ({', '.join(files)}), not like "
+            f"the folders in {quote_path(root)} are named like splits ({', '.join(labels)}), not like "
             "classes. Point ingest.source.path at one of them, or list the images in a CSV "
             "(ingest.source.kind 'csv', with a split_column, and ingest.split.kind 'given')"
         )
@@ -54,36 +62,50 @@ def list_class_folders(root: Path) -> list[tuple[str, str]]:
         faults.append(
             f"{len(strays)} images without a class, directly in {quote_path(root)}: {show_first(strays)}"
         )
-    if empty := [label for label, paths in files.items() if not paths]:
+    if closed := [folder for below in found.values() for folder in below.closed]:
+        faults.append(f"{len(closed)} folders may not be read: {show_first(closed)}")
+    if empty := [label for label, below in found.items() if not (below.files or below.closed)]:
         faults.append(f"{len(empty)} empty class folders in {quote_path(root)}: {show_first(empty)}")
     if faults:
         raise SourceError(join_faults([f"{fault}. Fill, move or remove them." for fault in faults]))
-    return [(path, label) for label, paths in files.items() for path in paths]
+    return [(path, label) for label, below in found.items() for path in below.files]
 
 
-def _files_in_folder(root: Path) -> tuple[dict[str, list[str]], list[str]]:
-    """Paths by class folder, and the names of the files beside these."""
-    visible = [entry for entry in _scan(root) if is_visible(entry.name)]
-    files = {entry.name: list(_files_below(root / entry.name)) for entry in visible if entry.is_dir()}
-    return files, [entry.name for entry in visible if entry.is_file()]
+def list_skipped(root: Path) -> list[tuple[str, str]]:
+    """What `list_class_folders` does not look at, by path, and why."""
+    if holds_shards(root):
+        return []
+    top = _look_into(root)
+    skipped = top.skipped + [(path, "beside the class folders") for path in top.files]
+    for folder in [*top.folders, *top.linked_folders]:
+        skipped += _walk(folder).skipped
+    return sorted(skipped)
 
 
-def _files_in_shards(root: Path) -> tuple[dict[str, list[str]], list[str]]:
+def _look_into_classes(root: Path) -> tuple[dict[str, "_Found"], list[str]]:
+    """What is below each class folder, and the names of the files beside these."""
+    top = _look_into(root)
+    labels = sorted(map(_name_of, [*top.folders, *top.linked_folders]))
+    return {label: _walk(f"{root.as_posix()}/{label}") for label in labels}, list(map(_name_of, top.files))
+
+
+def _look_into_shards(root: Path) -> tuple[dict[str, "_Found"], list[str]]:
     """The same of the folder that was packed."""
-    if unpacked := [entry.name for entry in _scan(root) if is_visible(entry.name) and entry.is_dir()]:
+    top = _look_into(root)
+    if unpacked := sorted(map(_name_of, [*top.folders, *top.linked_folders])):
         raise SourceError(
             f"the folder {quote_path(root)} holds shards and also folders: {show_first(unpacked)}. Move the "
             "folders elsewhere, or pack them too."
         )
-    below: dict[str, list[str]] = {}
+    found: dict[str, _Found] = {}
     beside = []
     for name in packed_files(root):
         label, slash, _ = name.partition("/")
         if slash:
-            below.setdefault(label, []).append((root / name).as_posix())
+            found.setdefault(label, _Found()).files.append((root / name).as_posix())
         else:
             beside.append(name)
-    return below, beside
+    return found, beside
 
 
 def require_folder(path: Path, key: str) -> None:
@@ -105,42 +127,74 @@ def quote_path(path: Path) -> str:
     return repr(path.as_posix())
 
 
-def is_visible(name: str) -> bool:
-    """Neither hidden nor left by a file manager."""
-    return not name.startswith(".") and name not in _LITTER
-
-
-def is_unicode(text: str) -> bool:
-    """Whether a name can be written as UTF-8; POSIX file names need not be."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _suggest_path(path: Path) -> str:
     """Where a relative path was looked for, and near names in the same folder."""
     looked = "" if path.is_absolute() else f" It was looked for under {Path.cwd().as_posix()}."
-    siblings = [entry.name for entry in _scan(path.parent)] if path.parent.is_dir() else []
+    siblings = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
     return looked + suggest_near(path.name, siblings)
 
 
-def _scan(folder: Path) -> list[os.DirEntry[str]]:
-    """Entries of a folder by name."""
-    with os.scandir(folder) as entries:
-        return sorted(entries, key=lambda entry: entry.name)
+@dataclass
+class _Entries(_Found):
+    """Besides: the folders directly in it."""
+
+    folders: list[str] = field(default_factory=list)
+    linked_folders: list[str] = field(default_factory=list)
 
 
-def _files_below(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[str]:
-    """Visible files at any depth, links followed, but never around in a circle."""
-    real = os.path.realpath(folder)
-    if real in above:
-        return
-    for entry in _scan(folder):
-        if not is_visible(entry.name):
-            continue
-        if entry.is_dir():
-            yield from _files_below(folder / entry.name, above | {real})
+def _look_into(folder: str | Path) -> _Entries:
+    """One folder, its entries by name."""
+    entries = _Entries()
+    prefix = Path(folder).as_posix() + "/"
+    try:
+        with os.scandir(folder) as scan:
+            listed = sorted((entry.name, _is_folder(entry), entry.is_symlink()) for entry in scan)
+    except OSError as error:
+        entries.closed.append(f"{prefix[:-1]} ({(error.strerror or type(error).__name__).lower()})")
+        return entries
+    for name, is_folder, is_link in listed:
+        if name.startswith("."):
+            entries.skipped.append((prefix + name, "hidden"))
+        elif name in LITTER:
+            entries.skipped.append((prefix + name, "left by a file manager"))
+        elif is_folder:
+            (entries.linked_folders if is_link else entries.folders).append(prefix + name)
         else:
-            yield (folder / entry.name).as_posix()
+            entries.files.append(prefix + name)
+    return entries
+
+
+def _walk(folder: str) -> _Found:
+    """Everything below a folder; a folder of many names once, by its own name rather than by a link's."""
+    found = _Found()
+    todo, links, seen = [folder], list[str](), set[tuple[int, int]]()
+    while todo or links:
+        path = todo.pop() if todo else links.pop()
+        try:
+            status = os.stat(path)  # noqa: PTH116
+        except OSError as error:
+            found.closed.append(f"{path} ({(error.strerror or type(error).__name__).lower()})")
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            found.skipped.append((path, "a folder that was read by another name"))
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        entries = _look_into(path)
+        found.files += entries.files
+        found.skipped += entries.skipped
+        found.closed += entries.closed
+        todo += entries.folders
+        links = sorted(links + entries.linked_folders, reverse=True)
+    return found
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Links that go in a circle are no folders: they are listed, and refused by name."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _name_of(path: str) -> str:
+    return path.rpartition("/")[2]

@@ -5,25 +5,42 @@ Knows no split, no backbone and no place to write to.
 
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
+from regraft.images import ways
 from regraft.images.decoding import UnreadableImageError, decode, read_image_bytes
 from regraft.images.faults import ManifestError, show_first, suggest_near
+from regraft.images.file_names import contradicts_suffix, find_alike, find_links_out
+from regraft.images.ways import Way
 
 INDEX_COLUMNS: Final = (
     "id", "path", "label", "group", "split",
-    "sha256", "pixel_sha256", "width", "height", "mode", "format", "file_bytes",
+    "sha256", "pixel_sha256", "width", "height", "mode", "format", "file_bytes", "read_as",
 )  # fmt: skip
 
-Facts = dict[str, Any]
-
 _MAX_NAMES: Final = 10_000  # near names of more take seconds
+_NUM_EXAMPLES: Final = 3
+_WAITING_PER_CORE: Final = 64  # images that are read ahead; a million at once would take gigabytes
+
+
+class Facts(NamedTuple):
+    """What one readable file holds; `ways`: what was decided while it was read."""
+
+    path: str
+    sha256: str
+    pixel_sha256: str
+    width: int
+    height: int
+    mode: str
+    format: str
+    file_bytes: int
+    ways: tuple[Way, ...]
 
 
 def index_images(
@@ -32,6 +49,7 @@ def index_images(
     max_unreadable_fraction: float,
     exclude: tuple[str, ...],
     on_progress: Callable[[int, int], None],
+    skipped: Sequence[tuple[str, str]] = (),
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read, hash and decode every listed image once, in threads.
 
@@ -41,12 +59,13 @@ def index_images(
         exclude: Files to leave out: the last parts of a path, with wildcards within a part (`cats/013.png`,
             `*.txt`).
         on_progress: Called with the numbers of images done and of all, in this thread.
+        skipped: What the source has besides, and why it is not listed; for the report.
 
     Returns:
         The index, a row a readable image by path (byte order): `id` from 0, the listing's columns, `sha256`
         of the file's bytes, `pixel_sha256` of the upright RGB pixels and their size, width, height (upright),
-        and the mode and format of the file. And the ingest report, JSON-serialisable. Both are the same on
-        every machine.
+        the mode and format of the file, and what was decided while it was read. And the ingest report,
+        JSON-serialisable. Both are the same on every machine.
 
     Raises:
         ManifestError: If a path is listed twice, an `exclude` fits no file, nothing is left to read, or too
@@ -59,15 +78,16 @@ def index_images(
     paths = [path for path in paths if path not in excluded]
     if not paths:
         raise ManifestError(f"no image is left to index: {len(listing)} listed, {len(excluded)} excluded")
-    facts_of_path, reasons = _read_all(paths, on_progress)
-    if not facts_of_path or len(reasons) > max_unreadable_fraction * len(paths):
+    found, reasons = _read_all(paths, on_progress)
+    if not found or len(reasons) > max_unreadable_fraction * len(paths):
         listed = [f"{path}: {reason}" for path, reason in reasons.items()]
         raise ManifestError(
             f"{len(reasons)} of {len(paths)} images cannot be read ({show_first(listed)}); allowed are "
             f"{max_unreadable_fraction:.3g} of them (ingest.max_unreadable_fraction). Repair them or list "
             "them under ingest.exclude."
         )
-    facts = pd.DataFrame(facts_of_path.values())
+    facts = pd.DataFrame(found, columns=Facts._fields)
+    facts = facts.assign(read_as=["; ".join(map(str, ways)) for ways in facts.pop("ways")])
     image_index = facts.merge(listing, on="path", how="left", validate="one_to_one").assign(
         id=range(len(facts))
     )
@@ -80,7 +100,11 @@ def index_images(
         "num_unreadable": len(reasons),
         "excluded": sorted(excluded),
         "unreadable": [{"path": path, "reason": reason} for path, reason in reasons.items()],
-        "first_frame_only": facts.loc[facts["is_animated"], "path"].tolist(),
+        "skipped": _count_kinds((reason, path) for path, reason in skipped),
+        "read_as": _count_kinds((way.kind, _example(each.path, way)) for each in found for way in each.ways),
+        "links_out": _count_kinds(("link out of the folder", path) for path in find_links_out(paths)),
+        "names_alike": find_alike(paths),
+        "labels_alike": find_alike(listing["label"].dropna().unique()),
     }
     return image_index, report | _describe(image_index)
 
@@ -114,21 +138,33 @@ def _tail(path: str, pattern: str) -> list[str]:
 
 def _read_all(
     paths: Sequence[str], on_progress: Callable[[int, int], None]
-) -> tuple[dict[str, Facts], dict[str, str]]:
+) -> tuple[list[Facts], dict[str, str]]:
     """Facts of the readable images and reasons of the others, both in the order of the paths."""
-    facts_of_path, reasons = {}, {}
-    with ThreadPoolExecutor(_count_cores()) as executor:
+    found, reasons = [], {}
+    for done, (path, result) in enumerate(zip(paths, _read_in_threads(paths), strict=True), start=1):
+        if isinstance(result, str):
+            reasons[path] = result
+        else:
+            found.append(result)
+        on_progress(done, len(paths))
+    return found, reasons
+
+
+def _read_in_threads(paths: Sequence[str]) -> Iterator[Facts | str]:
+    """Results in the order of the paths, a few read ahead."""
+    num_cores = _count_cores()
+    waiting: deque[Future[Facts | str]] = deque()
+    with ThreadPoolExecutor(num_cores) as executor:
         try:
-            for done, result in enumerate(executor.map(_read_facts, paths), start=1):
-                if isinstance(result, str):
-                    reasons[paths[done - 1]] = result
-                else:
-                    facts_of_path[paths[done - 1]] = result
-                on_progress(done, len(paths))
-        except BaseException:  # Ctrl-C: else the executor reads all the rest first
+            for path in paths:
+                waiting.append(executor.submit(_read_facts, path))
+                if len(waiting) >= num_cores * _WAITING_PER_CORE:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BaseException:  # Ctrl-C: else the executor reads what is waiting first
             executor.shutdown(cancel_futures=True)
             raise
-    return facts_of_path, reasons
 
 
 def _read_facts(path: str) -> Facts | str:
@@ -141,17 +177,20 @@ def _read_facts(path: str) -> Facts | str:
     width, height = decoded.image.size
     pixels = hashlib.sha256(f"{width}x{height}:".encode())  # a 2×3 image is no copy of a 3×2 one
     pixels.update(decoded.image.tobytes())
-    return {
-        "path": path,
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "pixel_sha256": pixels.hexdigest(),
-        "width": width,
-        "height": height,
-        "mode": decoded.mode,
-        "format": decoded.format,
-        "file_bytes": len(data),
-        "is_animated": decoded.is_animated,
-    }
+    taken = decoded.ways
+    if suffix := contradicts_suffix(path, decoded.format):
+        taken = (Way(ways.WRONG_SUFFIX, f"{suffix} of {decoded.format}"), *taken)
+    return Facts(
+        path=path,
+        sha256=hashlib.sha256(data).hexdigest(),
+        pixel_sha256=pixels.hexdigest(),
+        width=width,
+        height=height,
+        mode=decoded.mode,
+        format=decoded.format,
+        file_bytes=len(data),
+        ways=taken,
+    )
 
 
 def _count_cores() -> int:
@@ -193,3 +232,19 @@ def _list_duplicates(image_index: pd.DataFrame) -> list[dict[str, Any]]:
 def _count(values: "pd.Series[str]") -> dict[str, int]:
     """How often each value stands, by value."""
     return {str(value): int(count) for value, count in values.value_counts().sort_index().items()}
+
+
+def _count_kinds(items: Iterable[tuple[str, str]]) -> dict[str, dict[str, Any]]:
+    """How often each kind stands, the commonest first, with the first few examples of it."""
+    examples: defaultdict[str, list[str]] = defaultdict(list)
+    counts: Counter[str] = Counter()
+    for kind, example in items:
+        counts[kind] += 1
+        if len(examples[kind]) < _NUM_EXAMPLES:
+            examples[kind].append(example)
+    return {kind: {"number": count, "examples": examples[kind]} for kind, count in counts.most_common()}
+
+
+def _example(path: str, way: Way) -> str:
+    """A path, and what was particular to it."""
+    return f"{path}: {way.detail}" if way.detail else path

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from regraft.images.faults import SourceError, join_faults, show_first
-from regraft.images.folders import is_unicode, is_visible, quote_path, require_folder
+from regraft.images.file_names import is_unicode, is_visible
+from regraft.images.folders import quote_path, require_folder
 from regraft.images.shards import (
     BLOCK_BYTES,
     INDEX_COLUMNS,

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from regraft.images import elpv
 from regraft.images.faults import SourceError, show_first
-from regraft.images.folders import is_unicode, list_class_folders
+from regraft.images.file_names import is_storable
+from regraft.images.folders import list_class_folders, list_skipped
 from regraft.images.tables import list_csv
 
 if TYPE_CHECKING:  # a listing needs pandas, the options alone do not: `kedro --help` stays fast
@@ -30,6 +31,10 @@ class _Source(BaseModel):
     def list_rows(self) -> list[Row]:
         """A row an image, with `LISTING_COLUMNS` and columns of its own."""
         raise NotImplementedError
+
+    def list_skipped(self) -> list[tuple[str, str]]:
+        """Files and folders of the source that are not looked at, and why."""
+        return []
 
     def label_order(self) -> tuple[str, ...]:
         """Labels in the order of their numbers; empty for alphabetical."""
@@ -56,6 +61,10 @@ class FolderSource(_Source):
             {"path": path, "label": label, "group": None, "split": None}
             for path, label in list_class_folders(self.path)
         ]
+
+    def list_skipped(self) -> list[tuple[str, str]]:
+        """Hidden files, litter, and what lies beside the class folders."""
+        return list_skipped(self.path)
 
 
 class CsvSource(_Source):
@@ -168,9 +177,11 @@ def list_images(source: FolderSource | CsvSource | ElpvSource) -> "pd.DataFrame"
 
     rows = sorted(source.list_rows(), key=lambda row: row["path"])
     if unprintable := [
-        repr(text) for row in rows for text in (row["path"], row["label"]) if not is_unicode(text)
+        repr(text) for row in rows for text in (row["path"], row["label"]) if not is_storable(text)
     ]:
-        raise SourceError(f"names that are not UTF-8, rename them: {show_first(unprintable)}")
+        raise SourceError(
+            f"names not in UTF-8 or with a carriage return, rename them: {show_first(unprintable)}"
+        )
     listing = pd.DataFrame(rows)
     return listing.astype(dict.fromkeys(LISTING_COLUMNS, "str"))
 

@@ -75,6 +75,8 @@ def draw_report(
     head_history: dict[str, Any],
     fine_tune_history: dict[str, Any],
     pixels: Any,
+    manifest: pd.DataFrame,
+    data_card: dict[str, Any],
     ingest_report: dict[str, Any],
     ingest: IngestOptions,
     normalize: NormalizeOptions,
@@ -83,6 +85,7 @@ def draw_report(
     fine_tune: FineTuneOptions,
 ) -> tuple[Any, Any, Any, Any, Any, Any, str]:
     """The figures one by one, and the page that holds them all."""
+    from regraft.evaluation.contact_sheet import contact_sheet
     from regraft.evaluation.figures import make_figures
     from regraft.evaluation.report import render_report
 
@@ -104,6 +107,8 @@ def draw_report(
         metrics,
         figures,
         title=build_backbone.name,
+        data_card=data_card,
+        contact_sheet=contact_sheet(manifest, metrics["label_names"], pixels),
         ingest_report=ingest_report,
         settings={name: value.model_dump(mode="json") for name, value in options.items()},
     )

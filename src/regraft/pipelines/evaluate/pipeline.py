@@ -33,6 +33,8 @@ def create_pipeline(**_: object) -> Pipeline:
                     "head_history",
                     "fine_tune_history",
                     "pixels",
+                    "manifest",
+                    "data_card",
                     "ingest_report",
                     "params:ingest",
                     "params:normalize",

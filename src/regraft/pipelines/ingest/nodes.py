@@ -29,6 +29,7 @@ def index_images(demo_images: Path, options: IngestOptions) -> tuple[pd.DataFram
         list_images(options.source),
         max_unreadable_fraction=options.max_unreadable_fraction,
         exclude=options.exclude,
+        skipped=options.source.list_skipped(),
         on_progress=partial(report_progress, "reading images"),
     )
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from regraft.options.build_backbone import BuildBackboneOptions
 from regraft.options.compute import ComputeOptions
+from regraft.options.ingest import IngestOptions
 from regraft.options.normalize import NormalizeOptions
 
 _BLOCK_ROWS = 256
@@ -31,4 +32,18 @@ def normalize_images(manifest: pd.DataFrame, preprocessing: dict[str, Any], comp
         Preprocessing.model_validate(preprocessing),
         num_workers=compute.worker_count,
         block_rows=_BLOCK_ROWS,
+    )
+
+
+def describe_data(
+    manifest: pd.DataFrame, label_names: dict[str, list[str]], pixels: Any, ingest: IngestOptions
+) -> tuple[dict[str, Any], Any]:
+    """The data card, and training images of each class."""
+    from regraft.evaluation.contact_sheet import contact_sheet
+    from regraft.evaluation.data_card import describe_data
+
+    (names,) = label_names.values()
+    return (
+        describe_data(manifest, names, pixels, seed=ingest.split.seed),
+        contact_sheet(manifest, names, pixels),
     )

@@ -2,11 +2,11 @@
 
 from kedro.pipeline import Pipeline, node
 
-from regraft.pipelines.normalize.nodes import choose_preprocessing, normalize_images
+from regraft.pipelines.normalize.nodes import choose_preprocessing, describe_data, normalize_images
 
 
 def create_pipeline(**_: object) -> Pipeline:
-    """Manifest to pixels."""
+    """Manifest to pixels, and what they hold."""
     return Pipeline(
         [
             node(
@@ -20,6 +20,12 @@ def create_pipeline(**_: object) -> Pipeline:
                 ["manifest", "preprocessing", "params:compute"],
                 "pixels",
                 name="normalize_images",
+            ),
+            node(
+                describe_data,
+                ["manifest", "label_names", "pixels", "params:ingest"],
+                ["data_card", "contact_sheet_figure"],
+                name="describe_data",
             ),
         ],
         tags="normalize",
