@@ -251,3 +251,45 @@ def test_no_more_than_a_few_images_are_read_ahead(
     ahead = []
     index(listing, on_progress=lambda done, total: ahead.append(waiting - done))
     assert ahead == [1, 1, 1, 0]
+
+
+class MemorySavePoints:
+    """Save points in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def is_due(self) -> bool:
+        return True
+
+    def read(self, name: str) -> bytes | None:
+        return self.kept.get(name)
+
+    def write(self, name: str, data: bytes) -> None:
+        self.kept[name] = data
+
+
+def test_what_was_read_before_a_kill_is_not_read_again(
+    project: Path, save_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_module, "_BLOCK_PATHS", 3)
+    for number in range(8):
+        save_image(f"many/cats/{number}.png", number)
+    Path("many/cats/1.png").write_bytes(b"no image")
+    listing = list_images(FolderSource(path=Path("many")))
+    settings: dict[str, Any] = {"max_unreadable_fraction": 0.5}
+    whole = index(listing, **settings)
+    save_points = MemorySavePoints()
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        index(listing, **settings, on_progress=interrupt, save_points=save_points)
+    assert list(save_points.kept) == ["images-0"]
+    for number in range(3):
+        Path(f"many/cats/{number}.png").unlink()
+    image_index, report = index(listing, **settings, save_points=save_points)
+    pd.testing.assert_frame_equal(image_index, whole[0])
+    assert report == whole[1]

@@ -12,12 +12,14 @@ from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
 
 import pandas as pd
+from pydantic import TypeAdapter
 
 from regraft.images import ways
 from regraft.images.decoding import UnreadableImageError, decode, read_image_bytes
 from regraft.images.faults import ManifestError, show_first, suggest_near
 from regraft.images.file_names import contradicts_suffix, find_alike, find_links_out
 from regraft.images.ways import Way
+from regraft.save_points import NoSavePoints, SavePoints
 
 INDEX_COLUMNS: Final = (
     "id", "path", "label", "group", "split",
@@ -26,6 +28,8 @@ INDEX_COLUMNS: Final = (
 
 _MAX_NAMES: Final = 10_000  # near names of more take seconds
 _NUM_EXAMPLES: Final = 3
+_BLOCK_PATHS: Final = 1024  # a save point
+_NO_SAVE_POINTS: Final = NoSavePoints()
 _WAITING_PER_CORE: Final = 64  # images that are read ahead; a million at once would take gigabytes
 
 
@@ -43,6 +47,9 @@ class Facts(NamedTuple):
     ways: tuple[Way, ...]
 
 
+_RESULTS: Final = TypeAdapter[list[Facts | str]](list[Facts | str])
+
+
 def index_images(
     listing: pd.DataFrame,
     *,
@@ -50,6 +57,7 @@ def index_images(
     exclude: tuple[str, ...],
     on_progress: Callable[[int, int], None],
     skipped: Sequence[tuple[str, str]] = (),
+    save_points: SavePoints = _NO_SAVE_POINTS,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read, hash and decode every listed image once, in threads.
 
@@ -60,6 +68,7 @@ def index_images(
             `*.txt`).
         on_progress: Called with the numbers of images done and of all, in this thread.
         skipped: What the source has besides, and why it is not listed; for the report.
+        save_points: Keep what was read so far, in blocks; it is not read again.
 
     Returns:
         The index, a row a readable image by path (byte order): `id` from 0, the listing's columns, `sha256`
@@ -78,7 +87,7 @@ def index_images(
     paths = [path for path in paths if path not in excluded]
     if not paths:
         raise ManifestError(f"no image is left to index: {len(listing)} listed, {len(excluded)} excluded")
-    found, reasons = _read_all(paths, on_progress)
+    found, reasons = _read_all(paths, on_progress, save_points)
     if not found or len(reasons) > max_unreadable_fraction * len(paths):
         listed = [f"{path}: {reason}" for path, reason in reasons.items()]
         raise ManifestError(
@@ -137,17 +146,32 @@ def _tail(path: str, pattern: str) -> list[str]:
 
 
 def _read_all(
-    paths: Sequence[str], on_progress: Callable[[int, int], None]
+    paths: Sequence[str], on_progress: Callable[[int, int], None], save_points: SavePoints
 ) -> tuple[list[Facts], dict[str, str]]:
     """Facts of the readable images and reasons of the others, both in the order of the paths."""
     found, reasons = [], {}
-    for done, (path, result) in enumerate(zip(paths, _read_in_threads(paths), strict=True), start=1):
+    results = _read_in_blocks(paths, save_points)
+    for done, (path, result) in enumerate(zip(paths, results, strict=True), start=1):
         if isinstance(result, str):
             reasons[path] = result
         else:
             found.append(result)
         on_progress(done, len(paths))
     return found, reasons
+
+
+def _read_in_blocks(paths: Sequence[str], save_points: SavePoints) -> Iterator[Facts | str]:
+    """Results in the order of the paths; blocks that were read before a kill are read back."""
+    for start in range(0, len(paths), _BLOCK_PATHS):
+        name = f"images-{start}"
+        if (saved := save_points.read(name)) is not None:
+            yield from _RESULTS.validate_json(saved)
+            continue
+        block = []
+        for result in _read_in_threads(paths[start : start + _BLOCK_PATHS]):
+            block.append(result)
+            yield result
+        save_points.write(name, _RESULTS.dump_json(block))
 
 
 def _read_in_threads(paths: Sequence[str]) -> Iterator[Facts | str]:

@@ -20,7 +20,9 @@ def copy_demo_images(options: IngestOptions) -> dict[str, Path]:
     return demo_files(options.source)
 
 
-def index_images(demo_images: Path, options: IngestOptions) -> tuple[pd.DataFrame, dict[str, Any]]:
+def index_images(
+    demo_images: Path, ingest_save_points: Any, options: IngestOptions
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Every readable image, and what was found on the way. `demo_images` is where the default source reads."""
     from regraft.images.index import index_images
     from regraft.images.sources import list_images
@@ -31,6 +33,7 @@ def index_images(demo_images: Path, options: IngestOptions) -> tuple[pd.DataFram
         exclude=options.exclude,
         skipped=options.source.list_skipped(),
         on_progress=partial(report_progress, "reading images"),
+        save_points=ingest_save_points,
     )
 
 

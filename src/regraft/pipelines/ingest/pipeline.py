@@ -12,7 +12,7 @@ def create_pipeline(**_: object) -> Pipeline:
             node(copy_demo_images, "params:ingest", "demo_images", name="copy_demo_images"),
             node(
                 index_images,
-                ["demo_images", "params:ingest"],
+                ["demo_images", "ingest_save_points", "params:ingest"],
                 ["image_index", "ingest_report"],
                 name="index_images",
             ),
