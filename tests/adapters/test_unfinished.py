@@ -113,12 +113,12 @@ def test_a_cache_goes_on_by_its_key(tmp_path: Path) -> None:
 
 
 def test_save_points_are_kept_for_the_same_circumstances_alone(tmp_path: Path) -> None:
-    first = SavePointFolder(folder=str(tmp_path))
+    first = SavePointFolder(folder=str(tmp_path), save_every_s=10)
     first.begin("one")
     assert first.read("training") is None
     first.write("training", b"weights")
     for circumstances, expected in (("one", b"weights"), ("two", None)):
-        again = SavePointFolder(folder=str(tmp_path))
+        again = SavePointFolder(folder=str(tmp_path), save_every_s=10)
         again.begin(circumstances)
         assert again.read("training") == expected
     again.write("training", b"others")
@@ -127,7 +127,7 @@ def test_save_points_are_kept_for_the_same_circumstances_alone(tmp_path: Path) -
 
 
 def test_save_points_are_gone_when_the_work_has_ended(tmp_path: Path) -> None:
-    save_points = SavePointFolder(folder=str(tmp_path))
+    save_points = SavePointFolder(folder=str(tmp_path), save_every_s=10)
     save_points.begin("one")
     save_points.write("training", b"weights")
     save_points.finish()
@@ -137,7 +137,7 @@ def test_save_points_are_gone_when_the_work_has_ended(tmp_path: Path) -> None:
 def test_a_save_point_is_due_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("regraft.adapters.unfinished.time.monotonic", lambda: now)
-    save_points = SavePointFolder(folder=str(tmp_path))
+    save_points = SavePointFolder(folder=str(tmp_path), save_every_s=10)
     save_points.begin("one")
     assert not save_points.is_due()
     now += 10

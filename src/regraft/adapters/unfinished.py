@@ -19,8 +19,6 @@ from regraft.adapters.write_faults import is_about_writing, require_room, write_
 from regraft.images.blocks import ArrayBlocks
 from regraft.messages import report_progress
 
-_SAVE_EVERY_S = 10  # a save point of the default backbone is 50 MB: 0.2 s
-
 
 @runtime_checkable
 class Unfinished(Protocol):
@@ -40,10 +38,12 @@ class SavePointFolder(AbstractDataset[Any, Any]):
 
     Args:
         folder: Of its own.
+        save_every_s: Seconds from one save point to the next.
     """
 
-    def __init__(self, *, folder: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(self, *, folder: str, save_every_s: float, metadata: dict[str, Any] | None = None) -> None:
         self._folder = Path(folder)
+        self._save_every_s = save_every_s
         self.metadata = metadata
         self._last_s = time.monotonic()
 
@@ -74,7 +74,7 @@ class SavePointFolder(AbstractDataset[Any, Any]):
 
     def is_due(self) -> bool:
         """See `SavePoints.is_due`."""
-        return time.monotonic() - self._last_s >= _SAVE_EVERY_S
+        return time.monotonic() - self._last_s >= self._save_every_s
 
     def read(self, name: str) -> bytes | None:
         """See `SavePoints.read`."""
