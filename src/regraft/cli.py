@@ -61,7 +61,7 @@ def _run(fresh: bool, as_is: bool, quiet: bool, verbose: bool, **arguments: Any)
         stopped = interrupts.received() or (signal.SIGINT if isinstance(error, KeyboardInterrupt) else None)
         if stopped is not None:
             name = "Ctrl-C" if stopped == signal.SIGINT else stopped.name
-            _say(f"stopped by {name}; the next run goes on after the last finished step")
+            _say(f"stopped by {name}; the next run goes on from there")
             sys.exit(128 + stopped)
         if verbose or not isinstance(error, Exception):
             raise
