@@ -1,7 +1,9 @@
+import logging
+
 import pytest
 from kedro.io import DatasetError
 
-from regraft.cli import _one_line, cli, run
+from regraft.cli import _LogFile, _one_line, cli, run
 from regraft.images.faults import ManifestError
 
 
@@ -34,7 +36,17 @@ def test_what_nobody_expected_says_where_the_story_is() -> None:
     assert "--verbose" in told
 
 
-@pytest.mark.parametrize("option", ["--fresh", "--quiet", "--verbose", "--pipeline", "--params", "--env"])
+@pytest.mark.parametrize(
+    "option", ["--fresh", "--as-is", "--quiet", "--verbose", "--pipeline", "--params", "--env"]
+)
 def test_run_takes_kedros_options_and_its_own(option: str) -> None:
     assert cli.commands["run"] is run
     assert any(option in parameter.opts for parameter in run.params)
+
+
+def test_a_full_log_disk_prints_nothing_between_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = _LogFile("/dev/full", delay=True)
+    handler.emit(logging.makeLogRecord({"msg": "lost"}))
+    with pytest.raises(OSError, match="No space left"):
+        handler.close()
+    assert capsys.readouterr().err == ""

@@ -44,6 +44,10 @@ def _run(fresh: bool, as_is: bool, quiet: bool, verbose: bool, **arguments: Any)
             find_kedro_project(Path.cwd()) or Path.cwd()
         )  # conf/ and artefacts hold paths relative to it
         TERMINAL.set_verbosity(0 if quiet else 1)
+        if arguments["conf_source"] is None and not Path("conf").is_dir():
+            raise ValueError(
+                f"there is no folder conf in {Path.cwd()}: go to the project's, or give --conf-source"
+            )
         _log_to_file(verbose)
         if arguments["runner"] is None:
             arguments["runner"] = "regraft.adapters.runner.StepRunner"
@@ -57,7 +61,7 @@ def _run(fresh: bool, as_is: bool, quiet: bool, verbose: bool, **arguments: Any)
         stopped = interrupts.received() or (signal.SIGINT if isinstance(error, KeyboardInterrupt) else None)
         if stopped is not None:
             name = "Ctrl-C" if stopped == signal.SIGINT else stopped.name
-            _say(f"stopped by {name}; the next run goes on after the last finished step")
+            _say(f"stopped by {name}; the next run goes on from there")
             sys.exit(128 + stopped)
         if verbose or not isinstance(error, Exception):
             raise

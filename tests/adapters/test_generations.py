@@ -35,17 +35,25 @@ def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sample]:
         yield sample
 
 
-def lock(md5_of_numbers: str) -> None:
-    """What `dvc repro` writes: the stage's file as it is now, and numbers of some time."""
+def lock(md5_of_numbers: str, rate: object = 10) -> None:
+    """What `dvc repro` writes: the stage's file as it is now, and numbers and parameters of some time."""
     md5 = hashlib.md5(Path("scaled.json").read_bytes()).hexdigest()
     stages = {
         "numbers": {"outs": [{"path": "numbers.json", "md5": md5_of_numbers}]},
         "sample": {
             "deps": [{"path": "numbers.json", "md5": md5_of_numbers}, {"path": "nodes.py", "md5": "0" * 32}],
+            "params": {
+                "conf/base/sample.yml": {"sample": {"rate": rate}},
+                "conf/base/globals.yml": {"rate": 10},
+            },
             "outs": [{"path": "scaled.json", "md5": md5}, {"path": "folder", "md5": f"{md5}.dir"}],
         },
     }
     Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+
+
+def md5_now() -> str:
+    return hashlib.md5(Path("numbers.json").read_bytes()).hexdigest()
 
 
 def test_what_belongs_together_runs(sample: Sample) -> None:
@@ -106,18 +114,35 @@ def test_what_is_missing_is_no_other(sample: Sample) -> None:
     assert sample.run("describe", is_fresh=True) == ["describe"]
 
 
-def test_a_file_that_dvc_checked_out_is_taken(sample: Sample) -> None:
+@pytest.mark.parametrize("rate", [10, "${globals:rate}"])
+def test_a_file_that_dvc_checked_out_is_taken(sample: Sample, rate: object) -> None:
     Path("scaled.json").write_text("[7]")
-    lock(hashlib.md5(Path("numbers.json").read_bytes()).hexdigest())
+    lock(md5_now(), rate)
     assert sample.run("describe") == ["describe"]
 
 
-def test_a_file_that_dvc_knows_to_be_made_from_others_is_told(sample: Sample) -> None:
+def test_a_file_is_what_dvc_says_where_the_record_is_of_another_time(sample: Sample) -> None:
+    """Other parameters gave the same file; then DVC checked out, and nothing ran that left a record."""
+    lock(md5_now(), rate=10)
+    record = Path(".regraft/nodes/scale.json")
+    record.write_text(record.read_text().replace('"rate": 10.0', '"rate": 3.0'))
+    sample.options = SampleOptions(rate=10)
+    assert sample.run("describe", is_fresh=True) == ["describe"]
+
+
+@pytest.mark.parametrize(
+    ("md5", "rate", "fault"),
+    [
+        ("0" * 32, 10, r"'scaled' was made from another 'numbers\.json'"),
+        (None, 3, r"'scaled' was made with sample\.rate=3, not 10\.0 as now"),
+    ],
+)
+def test_a_file_that_dvc_knows_to_be_made_otherwise_is_told(
+    sample: Sample, md5: str | None, rate: object, fault: str
+) -> None:
     Path("scaled.json").write_text("[7]")
-    lock("0" * 32)
-    with pytest.raises(
-        StaleInputError, match=r"dvc\.lock says that 'scaled' was made from another numbers\.json"
-    ):
+    lock(md5 or md5_now(), rate)
+    with pytest.raises(StaleInputError, match=fault):
         sample.run("describe")
 
 

@@ -12,6 +12,7 @@ import yaml
 from kedro.config import OmegaConfigLoader
 from pydantic import BaseModel
 
+from regraft.adapters.command_parameters import parse_parameters
 from regraft.adapters.tracking_server import TrackingOptions
 from regraft.backbones.zoo import BACKBONES
 from regraft.options.checking import SCHEMAS, check_parameters
@@ -65,11 +66,6 @@ def merged(onto: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return both
 
 
-def nested(dotted: str, value: Any) -> dict[str, Any]:
-    head, _, rest = dotted.partition(".")
-    return {head: nested(rest, value) if rest else value}
-
-
 def check(changes: dict[str, Any]) -> None:
     parameters = merged(base_configuration(), changes)
     TrackingOptions.model_validate(parameters.pop("tracking"))
@@ -79,13 +75,8 @@ def check(changes: dict[str, Any]) -> None:
 @pages
 def test_parameters_on_command_lines_exist_and_are_in_range(page: Path) -> None:
     for words in commands(page):
-        if "--params" not in words:
-            continue
-        changes: dict[str, Any] = {}
-        for item in words[words.index("--params") + 1].split(","):
-            key, _, value = item.partition("=")
-            changes = merged(changes, nested(key, yaml.safe_load(value)))
-        check(changes)
+        if "--params" in words:
+            check(parse_parameters(words[words.index("--params") + 1]))
 
 
 @pages

@@ -15,7 +15,7 @@ from kedro.pipeline.node import Node
 from regraft.adapters.dvc_lock import DvcLock
 from regraft.adapters.files import ContentHashes
 from regraft.adapters.fingerprints import file_of, plain
-from regraft.adapters.node_records import NodeRecords
+from regraft.adapters.node_records import NodeRecord, NodeRecords
 from regraft.adapters.program import whole_program
 from regraft.options.checking import SCHEMAS
 
@@ -93,25 +93,34 @@ class Generations:
         content, record = self._hashes.of(path), self._records.read(producer.name)
         if content is None:
             return None  # Kedro says so
-        if record is None or record.outputs.get(name) != content:
-            if self._lock.wrote(path):
-                changed = self._lock.changed_inputs(path)
-                return f"dvc.lock says that {name!r} was made from another {changed[0]}" if changed else None
-            return None if record is None else f"{name!r} is not what {producer.name} wrote"
-        for source, then in record.fingerprint["inputs"].items():
-            source_path = file_of(self._catalog, source)
-            now = None if source_path is None else self._hashes.of(source_path)
-            if None not in (now, then) and now != then:
-                return f"{name!r} was made from another {source!r}"
-        return self._parameter_fault(name, record.fingerprint["parameters"])
+        fault = None if record is None else self._fault_by_record(name, content, record, producer)
+        if (record is None or fault) and self._lock.wrote(path):
+            # Made elsewhere, or checked out from DVC's cache: the record is of another file, or of another time.
+            changed = [file.name for file in self._lock.changed_inputs(path)]
+            return self._difference(name, changed, self._lock.parameters(path))
+        return fault
 
-    def _parameter_fault(self, name: str, recorded: Mapping[str, Any]) -> str | None:
-        for parameter, then in recorded.items():
+    def _fault_by_record(self, name: str, content: str, record: NodeRecord, producer: Node) -> str | None:
+        if record.outputs.get(name) != content:
+            return f"{name!r} is not what {producer.name} wrote"
+        changed = []
+        for source, then in record.fingerprint["inputs"].items():
+            path = file_of(self._catalog, source)
+            now = None if path is None else self._hashes.of(path)
+            if None not in (now, then) and now != then:
+                changed.append(source)
+        return self._difference(name, changed, record.fingerprint["parameters"])
+
+    def _difference(self, name: str, changed_inputs: list[str], parameters: Mapping[str, Any]) -> str | None:
+        if changed_inputs:
+            return f"{name!r} was made from another {changed_inputs[0]!r}"
+        for key, then in parameters.items():
+            parameter = f"params:{key.removeprefix('params:')}"
             if parameter in _NO_PART or not self._catalog.exists(parameter):
                 continue
-            key = parameter.removeprefix("params:")
-            for place, before, now in _differences(then, self._parameter(parameter), key):
-                return f"{name!r} was made with {place}={before}, not {now} as now"
+            place = parameter.removeprefix("params:")
+            for part, before, now in _differences(then, self._parameter(parameter), place):
+                return f"{name!r} was made with {part}={before}, not {now} as now"
         return None
 
     def _parameter(self, name: str) -> Any:

@@ -54,7 +54,7 @@ def require_room(path: Path, needed_bytes: int) -> None:
 def write_error(error: OSError, path: Path, needed_bytes: int | None = None) -> WriteError:
     """Say in one line what could not be written, why, and how much room there is."""
     reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-    if error.errno in _NO_ROOM:
+    if error.errno in _NO_ROOM - {errno.EFBIG}:
         needed = "" if needed_bytes is None else f"{size_text(needed_bytes)} needed, "
         reason += f" ({needed}{size_text(free_bytes(path))} free)"
     return WriteError(f"{_shown(path)} cannot be written: {reason}. What was finished before is kept")
