@@ -123,7 +123,7 @@ def fine_tune(
     for module in trained:
         module.requires_grad_(True)
         if settings.depthwise == "frozen":
-            _freeze_depthwise(module)
+            freeze_depthwise(module)
     border = stages[split_at - 1] if split_at else None
     inputs = {
         name: border_inputs(
@@ -152,7 +152,8 @@ def fine_tune(
     return FineTuned(classifier.requires_grad_(False).cpu(), best_epoch, history)
 
 
-def _freeze_depthwise(module: nn.Module) -> None:
+def freeze_depthwise(module: nn.Module) -> None:
+    """No gradients for its depthwise convolutions and the norms behind them."""
     layers = list(module.modules())
     for layer, following in zip(layers, [*layers[1:], None], strict=True):
         if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1:
