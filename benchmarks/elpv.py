@@ -145,7 +145,7 @@ def one_split(
             labelled(pixels, manifest, "val", "label"),
             settings=options.settings(),
             compute=compute,
-            store=ArrayFolder(folder=str(folder / "activations")),
+            store=ArrayFolder(folder=str(folder / "activations"), max_bytes=1e11),
             save_points=NoSavePoints(),
         )
         for row in tuned.history:

@@ -1,5 +1,6 @@
 import io
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -202,7 +203,7 @@ def test_models_come_back_and_a_failure_leaves_them(
 
 
 def test_a_cache_computes_once_a_key(tmp_path: Path) -> None:
-    cache = ArrayFolder(folder=(tmp_path / "cache").as_posix()).load()
+    cache = ArrayFolder(folder=(tmp_path / "cache").as_posix(), max_bytes=1e9).load()
     first = cache.get_or_compute("a", make_blocks(np.arange(4), block_rows=3))
     again = cache.get_or_compute("a", make_blocks(np.zeros(4), block_rows=3, fail_at=0))
     other = cache.get_or_compute("b", make_blocks(np.zeros(2), block_rows=3))
@@ -214,9 +215,28 @@ def test_a_cache_computes_once_a_key(tmp_path: Path) -> None:
     assert cache.get_or_compute("c", make_blocks(np.zeros(4), block_rows=1)).tolist() == [0, 0, 0, 0]
 
 
+def test_a_cache_keeps_to_its_budget_and_forgets_what_was_used_least_recently(tmp_path: Path) -> None:
+    array_bytes = make_blocks(np.zeros(100), block_rows=100).num_bytes
+    for number, key in enumerate("abc"):
+        cache = ArrayFolder(folder=tmp_path.as_posix(), max_bytes=3.5 * array_bytes)
+        cache.get_or_compute(key, make_blocks(np.zeros(100), block_rows=100))
+        os.utime(tmp_path / f"{key}.npy", (number, number))
+    cache = ArrayFolder(folder=tmp_path.as_posix(), max_bytes=3.5 * array_bytes)
+    cache.get_or_compute("a", make_blocks(np.ones(100), block_rows=100, fail_at=0))  # there, and used now
+    cache.get_or_compute("d", make_blocks(np.zeros(100), block_rows=100))
+    assert sorted(path.stem for path in tmp_path.iterdir()) == ["a", "c", "d"]
+
+
+def test_what_a_process_uses_is_kept_beyond_the_budget(tmp_path: Path) -> None:
+    cache = ArrayFolder(folder=tmp_path.as_posix(), max_bytes=1)
+    for key in "ab":
+        cache.get_or_compute(key, make_blocks(np.zeros(100), block_rows=100))
+    assert sorted(path.stem for path in tmp_path.iterdir()) == ["a", "b"]
+
+
 def test_a_cache_is_no_output(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="get_or_compute"):
-        ArrayFolder(folder=tmp_path.as_posix()).save(1)
+        ArrayFolder(folder=tmp_path.as_posix(), max_bytes=1).save(1)
 
 
 def test_every_entry_of_the_shipped_catalog_can_be_made() -> None:

@@ -105,7 +105,7 @@ def test_an_array_file_goes_on_only_where_it_was_told_the_circumstances(tmp_path
 
 
 def test_a_cache_goes_on_by_its_key(tmp_path: Path) -> None:
-    folder, computing = ArrayFolder(folder=str(tmp_path)), Computing()
+    folder, computing = ArrayFolder(folder=str(tmp_path), max_bytes=1e9), Computing()
     with pytest.raises(KeyboardInterrupt):
         folder.get_or_compute("key", Computing(fails_at=8).blocks)
     assert np.array_equal(folder.get_or_compute("key", computing.blocks), ARRAY)

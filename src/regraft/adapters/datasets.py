@@ -168,10 +168,14 @@ class ArrayFolder(AbstractDataset[Any, Any]):
 
     Args:
         folder: Everything in it can be deleted at any time, at the price of computing it again.
+        max_bytes: More than that is not kept: what was not used for the longest time goes first, what this process
+            uses stays.
     """
 
-    def __init__(self, *, folder: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(self, *, folder: str, max_bytes: float, metadata: dict[str, Any] | None = None) -> None:
         self._folder = Path(folder)
+        self._max_bytes = max_bytes
+        self._used: set[Path] = set()
         self.metadata = metadata
 
     def load(self) -> "ArrayFolder":
@@ -192,9 +196,22 @@ class ArrayFolder(AbstractDataset[Any, Any]):
     def get_or_compute(self, key: str, blocks: ArrayBlocks) -> NDArray[Any]:
         """See `training.border.ArrayStore`."""
         path = self._folder / f"{key}.npy"
-        if not path.is_file():
+        self._used.add(path)
+        if path.is_file():
+            path.touch()
+        else:
+            self._make_room(blocks.num_bytes)
             write_blocks(path, blocks, task="running the frozen stages", circumstances=key)
         return _memory_map(path)
+
+    def _make_room(self, num_bytes: int) -> None:
+        """Delete what was not used for the longest time until the budget holds so much more."""
+        kept = sorted(self._folder.glob("*.npy"), key=lambda path: path.stat().st_mtime_ns)
+        excess = num_bytes + sum(path.stat().st_size for path in kept) - self._max_bytes
+        for path in kept:
+            if excess > 0 and path not in self._used:
+                excess -= path.stat().st_size
+                path.unlink()
 
 
 def _memory_map(path: Path) -> NDArray[Any]:
