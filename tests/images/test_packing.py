@@ -193,7 +193,7 @@ def test_a_shard_that_ends_early_or_is_gone_is_told_for_each_image(packed: Path)
     with pytest.raises(UnreadableImageError, match=f"{where.shard} ends before byte"):
         read_image_bytes(packed / "dogs/059.png")
     shard.unlink()
-    with pytest.raises(UnreadableImageError, match=f"{where.shard}: not there"):
+    with pytest.raises(UnreadableImageError, match=f"{where.shard}: no such file"):
         read_image_bytes(packed / "dogs/059.png")
 
 
