@@ -1,5 +1,6 @@
 """Listing images from a CSV."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,15 @@ def test_unknown_splits_and_incomplete_lines_are_told_together() -> None:
     assert "unknown splits 'trian' (2 times); allowed are train, val, test. Did you mean 'train'?" in said
     assert "1 lines have no path or no label: line 4" in said
     assert "1 lines have not 3 values as the header: line 5" in said
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="to macOS both names are one file")
+def test_a_name_composed_otherwise_than_the_file_is_told() -> None:
+    Path("data/cafe\u0301.png").touch()
+    said = message("path,label\ncaf\u00e9.png,a\nno.png,b\n")
+    assert "2 of 2 listed files are not there" in said
+    assert "Of 1 there is a file whose letters are composed otherwise" in said
+    assert "composed otherwise" not in message("path,label\nno.png,b\n")
 
 
 def test_a_missing_csv_a_missing_folder_and_a_binary_file_are_told() -> None:

@@ -5,6 +5,7 @@ Knows no options and opens no image; it checks that the listed files are there.
 
 import csv
 import os
+import unicodedata
 from collections import defaultdict
 from pathlib import Path
 
@@ -129,7 +130,19 @@ def _find_missing_files(rows: list[Row], folder: Path) -> list[str]:
     if not missing:
         return []
     backslash = " Paths are written with '/'." if any("\\" in path for path in missing) else ""
+    respelled = [path for path in missing if _is_there_respelled(path)]
+    composed = (
+        f" Of {len(respelled)} there is a file whose letters are composed otherwise, as a Mac writes them: list "
+        f"the names as the folder has them, in the same Unicode form ({show_first(respelled)})."
+        if respelled
+        else ""
+    )
     return [
         f"{len(missing)} of {len(rows)} listed files are not there: {show_first(missing)}. Paths are "
-        f"relative to {quote_path(folder)}; ingest.source.images names another folder.{backslash}"
+        f"relative to {quote_path(folder)}; ingest.source.images names another folder.{backslash}{composed}"
     ]
+
+
+def _is_there_respelled(path: str) -> bool:
+    """Whether there is a file of the same name in another form of Unicode."""
+    return _is_there(unicodedata.normalize("NFC", path)) or _is_there(unicodedata.normalize("NFD", path))
