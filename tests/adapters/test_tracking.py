@@ -307,6 +307,27 @@ def test_the_run_of_a_killed_process_is_taken_up_by_one_of_its_kind(root: Path) 
     assert (row.info.run_id, row.info.status) == (killed.info.run_id, "FINISHED")
 
 
+class Interrupting:
+    """A parameter during whose recording somebody presses Ctrl-C: the third time it is written out."""
+
+    num_times = 0
+
+    def __str__(self) -> str:
+        self.num_times += 1
+        if self.num_times == 3:
+            raise KeyboardInterrupt
+        return "value"
+
+
+def test_a_run_interrupted_while_it_is_opened_is_killed(root: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(root, rates=Interrupting())
+    assert the_row_of(root).info.status == "KILLED"
+    assert json.loads(NOTE.read_text()) == {"run_id": the_row_of(root).info.run_id}
+    run(root)
+    assert sorted(row.info.status for row in rows_of(root)) == ["FINISHED", "KILLED"]
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"run_id": "f00"}'])
 def test_a_note_of_a_run_that_is_nowhere_is_thrown_away(root: Path, content: str) -> None:
     NOTE.parent.mkdir()

@@ -7,10 +7,15 @@ import json
 import logging
 from pathlib import Path
 
-from regraft.adapters.files import written_whole
+from regraft.adapters.files import STATE_FOLDER, written_whole
 from regraft.adapters.tracking_server import TrackingServer
 
 _logger = logging.getLogger(__name__)
+
+
+def note_of(project_path: Path) -> Path:
+    """Where the note of a project is."""
+    return project_path / STATE_FOLDER / "open_run.json"
 
 
 def note_open_run(note: Path, run_id: str) -> None:

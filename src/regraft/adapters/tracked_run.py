@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from regraft.adapters.checkout import describe_checkout
 from regraft.adapters.live_metrics import Buffered, LiveMetrics, MetricPoint, metric_key
+from regraft.adapters.orphans import note_of, note_open_run
 from regraft.adapters.tracking_server import TrackingError, TrackingServer
+from regraft.adapters.write_faults import WriteError
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -219,7 +221,7 @@ def open_run(
         parameters: All of the project's, resolved.
         tags: Facts known so far.
         redone: The nodes that ran so far, the one about to run, and all that come after them.
-        project_path: Whose git commit is recorded.
+        project_path: Whose git commit is recorded, and where a note says that the run is open.
     """
     with explain_failures(server, "open its database"):
         client = server.connect()
@@ -235,6 +237,7 @@ def open_run(
                 joined or client.create_run(experiment_id, run_name=_name_run(tags, lineage)),
                 joined is None,
             )
+        note_open_run(note_of(project_path), run.info.run_id)
         client.update_run(run.info.run_id, status="RUNNING")
         if ERROR_TAG in run.data.tags:
             client.delete_tag(run.info.run_id, ERROR_TAG)
@@ -244,8 +247,8 @@ def open_run(
                 tracked.log_parameters(flatten_parameters(parameters))
                 tags = {_LINEAGE: lineage} | _describe_command() | tags
             tracked.set_tags(tags)
-        except BaseException:
-            tracked.end("FAILED")
+        except BaseException as error:
+            tracked.end("FAILED" if isinstance(error, Exception) else "KILLED")
             raise
     return tracked
 
@@ -263,6 +266,8 @@ def explain_failures(server: TrackingServer, what: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
+        if isinstance(error, WriteError):
+            raise  # of the project's own files
         # Of a dead server MLflow writes five lines, and of a database the whole statement.
         reason = server.find_fault() or str(error).strip().partition("\n")[0]
         raise TrackingError(f"MLflow at {server.shown_uri} could not {what}: {reason}") from error

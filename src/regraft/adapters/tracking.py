@@ -15,9 +15,8 @@ from kedro.config import MissingConfigException
 from kedro.framework.hooks import hook_impl
 
 from regraft.adapters.causes import cause_of
-from regraft.adapters.files import STATE_FOLDER
 from regraft.adapters.interrupts import raise_on_termination
-from regraft.adapters.orphans import end_orphan, forget_open_run, note_open_run
+from regraft.adapters.orphans import end_orphan, forget_open_run, note_of
 from regraft.adapters.program import whole_program
 from regraft.adapters.recordings import (
     Recordings,
@@ -147,7 +146,9 @@ class TrackingHook:
         self._recordings = read_recordings(catalog, pipeline.all_outputs())
         if self._recordings:
             current_server().check()
-            end_orphan(self._note(), current_server())
+            assert self._context is not None
+            _state.note = note_of(Path(self._context.project_path))
+            end_orphan(_state.note, current_server())
 
     @hook_impl
     def before_node_run(self, node: "Node") -> None:
@@ -214,14 +215,8 @@ class TrackingHook:
             redone={one.name for one in whole.from_nodes(node.name, *self._executed).nodes},
             project_path=Path(self._context.project_path),
         )
-        _state.note = self._note()
-        note_open_run(_state.note, _state.run.run_id)
         _watch_for_interrupts()
         _state.run.mark_done(self._executed)
-
-    def _note(self) -> Path:
-        assert self._context is not None
-        return Path(self._context.project_path) / STATE_FOLDER / "open_run.json"
 
     def _record_ancestors(self, node: "Node", run: "TrackedRun") -> None:
         """Record what nodes before this one left on disk, unless the run has it: so each row is whole."""
