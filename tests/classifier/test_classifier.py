@@ -182,3 +182,20 @@ def test_inference_form_predicts_the_same_faster_parts(
     np.testing.assert_allclose(
         faster.predict_pixels(pixels), classifier.predict_pixels(pixels), rtol=0, atol=1e-6
     )
+
+
+def test_many_images_are_predicted_in_batches(
+    make_probe: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier, pictures = make_probe(), [make_pictures()[number % 2] for number in range(5)]
+    whole = classifier.predict_images(pictures)
+    monkeypatch.setattr("regraft.classifier.classifier._PREDICT_BATCH", 2)
+    sizes: list[int] = []
+    predict_pixels = classifier.predict_pixels
+    monkeypatch.setattr(
+        classifier, "predict_pixels", lambda pixels: (sizes.append(len(pixels)), predict_pixels(pixels))[1]
+    )
+    parts = classifier.predict_images(pictures)
+    assert sizes == [2, 2, 1]
+    # 1e-6: sums of float32 over batches of another size
+    np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-6)

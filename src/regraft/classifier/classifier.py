@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+_PREDICT_BATCH = 32  # images in memory at once, however many are asked for
+
+
 class Classifier(nn.Module):
     """A backbone with a head, and all that inference needs.
 
@@ -110,9 +113,11 @@ class Classifier(nn.Module):
         Raises:
             UnreadableImageError: If one cannot be decoded.
         """
-        if not images:
-            return np.empty((0, len(self.label_names)))
-        return self.predict_pixels(np.stack([self.prepare(image) for image in images]))
+        batches = [np.empty((0, len(self.label_names)))]
+        for start in range(0, len(images), _PREDICT_BATCH):
+            prepared = [self.prepare(image) for image in images[start : start + _PREDICT_BATCH]]
+            batches.append(self.predict_pixels(np.stack(prepared)))
+        return np.concatenate(batches)
 
     def prepare(self, image: "Image | bytes | Path") -> NDArray[np.uint8]:
         """Pixels `(S, S, 3)` of one image as it comes, for `predict_pixels`.
