@@ -17,11 +17,11 @@ from regraft.adapters.datasets import (
     FileFolder,
     ModelFile,
     WholeCSV,
+    WholeFigure,
     WholeJSON,
     WholeParquet,
     WholeText,
 )
-from regraft.adapters.figure_file import WholeFigure
 from regraft.images.blocks import ArrayBlocks
 from regraft.messages import PROGRESS_LOGGER
 

@@ -34,6 +34,7 @@ def _images(project: Path, save_image: Callable[..., Path]) -> None:
     save_image("pets/cats/copy.bmp", 0, size=(10, 9))
     Path("pets/cats/broken.png").write_bytes(Path("pets/cats/2.png").read_bytes()[:60])
     Path("pets/cats/notes.txt").write_text("no image")
+    Path("pets/README.txt").write_text("beside the class folders")
     pack("pets", "shards")
 
 
@@ -46,7 +47,11 @@ def ingest(
     source: FolderSource | CsvSource, kind: str = "random"
 ) -> tuple[pd.DataFrame, Any, dict[str, Any]]:
     image_index, report = index_images(
-        list_images(source), max_unreadable_fraction=0.1, exclude=(), on_progress=lambda *_: None
+        list_images(source),
+        skipped=source.list_skipped(),
+        max_unreadable_fraction=0.1,
+        exclude=(),
+        on_progress=lambda *_: None,
     )
     options = SplitOptions(kind=kind, val_fraction=0.2, test_fraction=0.2, seed=0)
     manifest, label_names = build_manifest(image_index, options, min_images_per_class=3)

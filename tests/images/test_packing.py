@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from regraft.images.decoding import UnreadableImageError, read_image_bytes
 from regraft.images.faults import SourceError
+from regraft.images.file_names import is_visible
 from regraft.images.packing import Packed, pack_folder, unpack_folder
 from regraft.images.shards import packed_files
 
 NAMES = st.text(
     st.characters(exclude_categories=("Cs",), exclude_characters="/\0"), min_size=1, max_size=60
-).filter(lambda name: not name.startswith(".") and len(name.encode()) < 200)
+).filter(lambda name: is_visible(name) and len(name.encode()) < 200 and "shard" not in name)
 FILES = st.dictionaries(
     st.lists(NAMES, min_size=1, max_size=3).map("/".join), st.binary(max_size=3000), min_size=1, max_size=8
 ).filter(lambda files: not any(other.startswith(f"{name}/") for name in files for other in files))

@@ -6,13 +6,15 @@ Knows how an artefact is stored; not which step makes it or what it means.
 # mypy: disallow-subclassing-any=False
 # (kedro-datasets says nothing of its types)
 
+import base64
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import ImagePreview
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 from kedro_datasets.text import TextDataset
@@ -23,8 +25,11 @@ from regraft.adapters.unfinished import forget_unfinished, write_blocks
 from regraft.images.blocks import ArrayBlocks
 from regraft.messages import report_progress
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-class WrittenWhole:
+
+class _WrittenWhole:
     """Lets a local file dataset of kedro-datasets write aside; the file appears when it is complete."""
 
     _filepath: PurePosixPath
@@ -40,11 +45,11 @@ class WrittenWhole:
                 self._filepath = path
 
 
-class WholeJSON(WrittenWhole, JSONDataset):
+class WholeJSON(_WrittenWhole, JSONDataset):
     """JSON, keys in the order given."""
 
 
-class WholeCSV(WrittenWhole, CSVDataset):
+class WholeCSV(_WrittenWhole, CSVDataset):
     """A table as CSV.
 
     Args:
@@ -58,11 +63,11 @@ class WholeCSV(WrittenWhole, CSVDataset):
         super().__init__(**{"load_args": load_args, **settings})
 
 
-class WholeParquet(WrittenWhole, ParquetDataset):
+class WholeParquet(_WrittenWhole, ParquetDataset):
     """A table as Parquet: keeps the type of every column."""
 
 
-class WholeText(WrittenWhole, TextDataset):
+class WholeText(_WrittenWhole, TextDataset):
     """Text, such as HTML or Markdown."""
 
 
@@ -83,6 +88,36 @@ class _LocalDataset(AbstractDataset[Any, Any]):
 
     def _exists(self) -> bool:
         return self.path.exists()
+
+
+class WholeFigure(_LocalDataset):
+    """A matplotlib figure as PNG, which Kedro-Viz can show.
+
+    Not kedro-datasets' own: that imports pyplot, which takes as long as pandas, in every process that asks where
+    the figures are.
+
+    Args:
+        save_args: Of `Figure.savefig`.
+    """
+
+    def __init__(
+        self, *, filepath: str, save_args: dict[str, Any], metadata: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(filepath=filepath, metadata=metadata)
+        self._save_args = save_args
+
+    def load(self) -> NoReturn:
+        """Refused: a picture is no figure."""
+        raise DatasetError(f"{self._filepath} is a picture; no step reads it")
+
+    def save(self, data: "Figure") -> None:
+        """Draw it."""
+        with written_whole(self.path) as aside:
+            data.savefig(aside, **self._save_args)
+
+    def preview(self) -> ImagePreview:
+        """The picture in base64."""
+        return ImagePreview(base64.b64encode(self.path.read_bytes()).decode())
 
 
 class FileFolder(_LocalDataset):

@@ -13,6 +13,7 @@ from regraft.images.file_names import FORMATS_OF_SUFFIX, LITTER
 from regraft.images.shards import holds_shards, packed_files
 
 _SPLIT_FOLDERS: Final = {"train", "training", "val", "valid", "validation", "test", "testing"}
+_BESIDE: Final = "beside the class folders"
 
 
 @dataclass
@@ -74,9 +75,10 @@ def list_class_folders(root: Path) -> list[tuple[str, str]]:
 def list_skipped(root: Path) -> list[tuple[str, str]]:
     """What `list_class_folders` does not look at, by path, and why."""
     if holds_shards(root):
-        return []
+        beside = [(root / name).as_posix() for name in packed_files(root) if "/" not in name]
+        return sorted((path, _BESIDE) for path in beside)
     top = _look_into(root)
-    skipped = top.skipped + [(path, "beside the class folders") for path in top.files]
+    skipped = top.skipped + [(path, _BESIDE) for path in top.files]
     for folder in [*top.folders, *top.linked_folders]:
         skipped += _walk(folder).skipped
     return sorted(skipped)
