@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -558,3 +559,29 @@ def test_a_real_server_gets_the_same_and_its_files(root: Path, real_server: str)
     summary = tracking.summary()
     assert summary is not None
     assert summary.tracking_uri == real_server
+
+
+def test_a_database_half_made_by_a_killed_process_is_made_anew(tmp_path: Path) -> None:
+    script = """
+        import sys
+        from regraft.adapters.tracking_server import TrackingOptions, TrackingServer
+
+        options = TrackingOptions(
+            uri=None, experiment="any", artifacts="any", registered_model_name="any", tags={},
+            system_metrics_interval_s=None, send_interval_s=1, connect_timeout_s=4,
+        )
+        client = TrackingServer(f"sqlite:///{sys.argv[1]}", None, options).connect()
+        print(client.get_experiment_by_name("Default").experiment_id)
+    """
+    database = tmp_path / "mlflow.db"
+    command = [sys.executable, "-c", textwrap.dedent(script), str(database)]
+    killed = subprocess.Popen(command, cwd=tmp_path)
+    while not (tmp_path / ".mlflow.db.writing").exists():
+        assert killed.poll() is None
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    assert not database.exists()
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert again.stdout == "0\n", again.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]

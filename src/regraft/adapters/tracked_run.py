@@ -237,12 +237,12 @@ def open_run(
                 joined or client.create_run(experiment_id, run_name=_name_run(tags, lineage)),
                 joined is None,
             )
-        note_open_run(note_of(project_path), run.info.run_id)
-        client.update_run(run.info.run_id, status="RUNNING")
-        if ERROR_TAG in run.data.tags:
-            client.delete_tag(run.info.run_id, ERROR_TAG)
         tracked = TrackedRun(client, run, server)
         try:
+            note_open_run(note_of(project_path), run.info.run_id)
+            client.update_run(run.info.run_id, status="RUNNING")
+            if ERROR_TAG in run.data.tags:
+                client.delete_tag(run.info.run_id, ERROR_TAG)
             if is_new:
                 tracked.log_parameters(flatten_parameters(parameters))
                 tags = {_LINEAGE: lineage} | _describe_command() | tags

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from regraft.adapters.files import written_whole
 from regraft.adapters.write_faults import free_bytes, size_text
 
 if TYPE_CHECKING:
@@ -134,6 +135,8 @@ class TrackingServer:
         from mlflow.tracking import MlflowClient
 
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a warning an attempt, else
+        if self.database is not None and not self.database.exists():
+            _create_database(self.database)
         return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
 
@@ -246,6 +249,16 @@ def _lasting_root(project_path: Path) -> Path:
     if dvc_root and project_path.is_relative_to(Path(dvc_root).resolve() / ".dvc" / "tmp"):
         return Path(dvc_root).resolve()
     return project_path
+
+
+def _create_database(database: Path) -> None:
+    """Have MLflow make its tables aside: killed on the way it would leave a file that it cannot open again."""
+    from mlflow.tracking import MlflowClient
+
+    with written_whole(database) as aside:
+        # SQLite would roll back into the new file what a killed process had begun in the old one.
+        aside.with_name(f"{aside.name}-journal").unlink(missing_ok=True)
+        MlflowClient(tracking_uri=f"{_SQLITE}{aside.as_posix()}").search_experiments(max_results=1)
 
 
 def _find_file_fault(database: Path) -> str | None:
