@@ -64,7 +64,7 @@ def run(parameters: dict[str, Any], folder: Path, num_seeds: int, splits: list[s
     backbone_options = BuildBackboneOptions.model_validate(parameters["build_backbone"])
     compute = ComputeOptions.model_validate(parameters["compute"]).resolve()
     source = ingest.source.model_copy(update={"path": next(iter(demo_files(ingest.source).values())).parent})
-    index, _ = index_images(
+    index, _, _ = index_images(
         list_images(source), max_unreadable_fraction=0, exclude=(), on_progress=lambda *_: None
     )
     preprocessing = NormalizeOptions.model_validate(parameters["normalize"]).preprocessing(

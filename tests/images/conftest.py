@@ -27,3 +27,38 @@ def save_image() -> Callable[..., Path]:
         return path
 
     return save
+
+
+@pytest.fixture
+def draw_picture() -> Callable[..., Image.Image]:
+    """Draws a picture of its own for every seed: blots of several sizes, as a photograph has."""
+
+    def draw(seed: int, *, size: tuple[int, int] = (160, 120)) -> Image.Image:
+        generator = np.random.default_rng(seed)
+        values = np.full((size[1], size[0], 3), 128.0)
+        for cells in (3, 7, 15, 40):
+            blots = Image.fromarray(generator.integers(0, 256, (cells, cells, 3), np.uint8))
+            values += (np.asarray(blots.resize(size, Image.Resampling.BICUBIC), float) - 128) / cells**0.4
+        return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+
+    return draw
+
+
+@pytest.fixture
+def draw_cell() -> Callable[..., Image.Image]:
+    """Draws a solar cell: bars and a frame that all cells share, a grain and a spot or two of its own."""
+
+    def draw(seed: int, *, size: int = 150) -> Image.Image:
+        generator = np.random.default_rng(seed)
+        cell = np.full((size, size), 170.0)
+        cell[:4], cell[-4:], cell[:, :4], cell[:, -4:] = 60, 60, 60, 60
+        for bar in (0.2, 0.5, 0.8):
+            cell[int(bar * size) - 2 : int(bar * size) + 2] = 40
+        grain = Image.fromarray(generator.integers(90, 166, (24, 24), np.uint8)).resize((size, size))
+        cell += 0.4 * (np.asarray(grain, float) - 128) + generator.normal(0, 4, cell.shape)
+        for _ in range(2):
+            top, left = generator.integers(10, size - 30, 2)
+            cell[top : top + 14, left : left + 9] -= 45
+        return Image.fromarray(np.clip(cell, 0, 255).astype(np.uint8)).convert("RGB")
+
+    return draw

@@ -11,19 +11,23 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 import pandas as pd
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from regraft.images import ways
+from regraft.images.capture import read_capture
 from regraft.images.decoding import UnreadableImageError, decode, read_image_bytes
 from regraft.images.faults import ManifestError, show_first, suggest_near
 from regraft.images.file_names import contradicts_suffix, find_alike, find_links_out
+from regraft.images.thumbnails import SIZE, make_thumbnail
 from regraft.images.ways import Way
 from regraft.save_points import NoSavePoints, SavePoints
 
 INDEX_COLUMNS: Final = (
     "id", "path", "label", "group", "split",
     "sha256", "pixel_sha256", "width", "height", "mode", "format", "file_bytes", "read_as",
+    "camera", "taken_at",
 )  # fmt: skip
 
 _MAX_NAMES: Final = 10_000  # near names of more take seconds
@@ -34,7 +38,7 @@ _WAITING_PER_CORE: Final = 64  # images that are read ahead; a million at once w
 
 
 class Facts(NamedTuple):
-    """What one readable file holds; `ways`: what was decided while it was read."""
+    """What one readable file holds; `ways`: what was decided while it was read; `thumbnail`: its bytes."""
 
     path: str
     sha256: str
@@ -45,9 +49,14 @@ class Facts(NamedTuple):
     format: str
     file_bytes: int
     ways: tuple[Way, ...]
+    camera: str | None
+    taken_at: str | None
+    thumbnail: bytes
 
 
-_RESULTS: Final = TypeAdapter[list[Facts | str]](list[Facts | str])
+_RESULTS: Final = TypeAdapter[list[Facts | str]](
+    list[Facts | str], config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+)
 
 
 def index_images(
@@ -58,8 +67,8 @@ def index_images(
     on_progress: Callable[[int, int], None],
     skipped: Sequence[tuple[str, str]] = (),
     save_points: SavePoints = _NO_SAVE_POINTS,
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Read, hash and decode every listed image once, in threads.
+) -> tuple[pd.DataFrame, dict[str, Any], np.ndarray]:
+    """Read, hash, decode and shrink every listed image once, in threads.
 
     Args:
         listing: Columns `path`, `label`, `group`, `split` and any others, which are kept.
@@ -73,8 +82,9 @@ def index_images(
     Returns:
         The index, a row a readable image by path (byte order): `id` from 0, the listing's columns, `sha256`
         of the file's bytes, `pixel_sha256` of the upright RGB pixels and their size, width, height (upright),
-        the mode and format of the file, and what was decided while it was read. And the ingest report,
-        JSON-serialisable. Both are the same on every machine.
+        the mode and format of the file, what was decided while it was read, and what its camera wrote. The
+        ingest report, JSON-serialisable. And `(N, 64, 64)` uint8, the thumbnail of each row. All are the same
+        on every machine.
 
     Raises:
         ManifestError: If a path is listed twice, an `exclude` fits no file, nothing is left to read, or too
@@ -87,7 +97,7 @@ def index_images(
     paths = [path for path in paths if path not in excluded]
     if not paths:
         raise ManifestError(f"no image is left to index: {len(listing)} listed, {len(excluded)} excluded")
-    found, reasons = _read_all(paths, on_progress, save_points)
+    found, thumbnails, reasons = _read_all(paths, on_progress, save_points)
     if not found or len(reasons) > max_unreadable_fraction * len(paths):
         listed = [f"{path}: {reason}" for path, reason in reasons.items()]
         raise ManifestError(
@@ -96,12 +106,13 @@ def index_images(
             "them under ingest.exclude."
         )
     facts = pd.DataFrame(found, columns=Facts._fields)
-    facts = facts.assign(read_as=["; ".join(map(str, ways)) for ways in facts.pop("ways")])
+    facts = facts.assign(read_as=["; ".join(map(str, ways)) for ways in facts.pop("ways")]).drop(columns="thumbnail")
     image_index = facts.merge(listing, on="path", how="left", validate="one_to_one").assign(
         id=range(len(facts))
     )
     others = [column for column in listing.columns if column not in INDEX_COLUMNS]
-    image_index = image_index[[*INDEX_COLUMNS, *others]].astype({"id": "int64"})
+    types = {"id": "int64", "camera": "str", "taken_at": "str"}
+    image_index = image_index[[*INDEX_COLUMNS, *others]].astype(types)
     report = {
         "num_listed": len(listing),
         "num_images": len(image_index),
@@ -115,7 +126,7 @@ def index_images(
         "names_alike": find_alike(paths),
         "labels_alike": find_alike(listing["label"].dropna().unique()),
     }
-    return image_index, report | _describe(image_index)
+    return image_index, report | _describe(image_index), thumbnails
 
 
 def _match_excludes(paths: Sequence[str], exclude: Sequence[str]) -> set[str]:
@@ -147,17 +158,20 @@ def _tail(path: str, pattern: str) -> list[str]:
 
 def _read_all(
     paths: Sequence[str], on_progress: Callable[[int, int], None], save_points: SavePoints
-) -> tuple[list[Facts], dict[str, str]]:
-    """Facts of the readable images and reasons of the others, both in the order of the paths."""
-    found, reasons = [], {}
+) -> tuple[list[Facts], np.ndarray, dict[str, str]]:
+    """Facts and thumbnails of the readable images, reasons of the others, all in the order of the paths."""
+    found: list[Facts] = []
+    reasons: dict[str, str] = {}
+    thumbnails = np.empty((len(paths), SIZE, SIZE), np.uint8)
     results = _read_in_blocks(paths, save_points)
     for done, (path, result) in enumerate(zip(paths, results, strict=True), start=1):
         if isinstance(result, str):
             reasons[path] = result
         else:
-            found.append(result)
+            thumbnails[len(found)] = np.frombuffer(result.thumbnail, np.uint8).reshape(SIZE, SIZE)
+            found.append(result._replace(thumbnail=b""))  # 4 kB an image, held once
         on_progress(done, len(paths))
-    return found, reasons
+    return found, thumbnails[: len(found)], reasons
 
 
 def _read_in_blocks(paths: Sequence[str], save_points: SavePoints) -> Iterator[Facts | str]:
@@ -198,6 +212,7 @@ def _read_facts(path: str) -> Facts | str:
         decoded = decode(data)
     except UnreadableImageError as error:
         return error.reason
+    capture = read_capture(data)
     width, height = decoded.image.size
     pixels = hashlib.sha256(f"{width}x{height}:".encode())  # a 2×3 image is no copy of a 3×2 one
     pixels.update(decoded.image.tobytes())
@@ -214,6 +229,9 @@ def _read_facts(path: str) -> Facts | str:
         format=decoded.format,
         file_bytes=len(data),
         ways=taken,
+        camera=capture.camera,
+        taken_at=capture.taken_at,
+        thumbnail=make_thumbnail(decoded.image).tobytes(),
     )
 
 

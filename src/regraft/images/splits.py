@@ -1,6 +1,7 @@
 """Splits: which image is trained on, validated on and tested on.
 
-Knows no file and no pixel: related images are told from the index's `pixel_sha256` and `group` columns.
+Knows no file and no pixel: related images are told from the index's `pixel_sha256`, `copy_group` and `group`
+columns.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from regraft.images.faults import ManifestError, join_faults, show_first, suggest_near
+from regraft.images.leaks import describe_leaks, find_leaks
 
 if TYPE_CHECKING:  # as in sources: the options alone do not need it
     import pandas as pd
@@ -30,6 +32,7 @@ class SplitOptions(BaseModel):
         val_fraction: Of all images.
         test_fraction: Of all images.
         seed: Another seed, another split.
+        on_leak: What to do where a `given` split puts related images on two sides.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +41,7 @@ class SplitOptions(BaseModel):
     val_fraction: _Fraction
     test_fraction: _Fraction
     seed: int = Field(ge=0)
+    on_leak: Literal["stop", "report"] = "stop"
 
     @model_validator(mode="after")
     def _check_images_are_left_to_train(self) -> Self:
@@ -50,14 +54,15 @@ class SplitOptions(BaseModel):
 
 
 def assign_splits(image_index: "pd.DataFrame", options: SplitOptions) -> "pd.Series[str]":
-    """Put every image into exactly one split; images with the same pixels always into the same one.
+    """Put every image into exactly one split; copies, exact or near, always into the same one.
 
     The order in which images are dealt out is the order of a hash of the seed and their pixels. So it depends
     neither on paths nor on row order, and with `random` most images keep their split when others come or go.
 
     Args:
-        image_index: Columns `label` and `pixel_sha256`; for `grouped` `group`, for `given` `split` (and
-            `group` where there is one). A missing group means that the image is related to no other.
+        image_index: Columns `label` and `pixel_sha256`, and `copy_group` where near copies were looked for;
+            for `grouped` `group`, for `given` `split` (and `group` where there is one). A missing group means
+            that the image is related to no other.
         options: The kind, the fractions and the seed.
 
     Returns:
@@ -74,11 +79,13 @@ def assign_splits(image_index: "pd.DataFrame", options: SplitOptions) -> "pd.Ser
     from regraft.images.allotment import deal_units
 
     if options.kind == "given":
-        return _take_given(image_index)
-    columns = [image_index["pixel_sha256"].tolist()]
+        return _take_given(image_index, on_leak=options.on_leak)
+    ties = ["pixel_sha256", *(["copy_group"] if "copy_group" in image_index else [])]
     if options.kind == "grouped":
-        columns.append([None if pd.isna(group) else group for group in image_index["group"]])
-    units = _connect(columns)
+        ties.append("group")
+    units = _connect(
+        [[None if pd.isna(value) else value for value in image_index[column]] for column in ties]
+    )
     digests = image_index["pixel_sha256"]
     order_keys = [hashlib.sha256(f"{options.seed}:{digest}".encode()).hexdigest() for digest in digests]
     labels = pd.factorize(image_index["label"], sort=True)[0]
@@ -101,7 +108,7 @@ def find_unknown_splits(words: Sequence[str | None]) -> list[str]:
     return [f"unknown splits {show_first(listed)}; allowed are {', '.join(SPLITS)}.{near}"]
 
 
-def _take_given(image_index: "pd.DataFrame") -> "pd.Series[str]":
+def _take_given(image_index: "pd.DataFrame", *, on_leak: Literal["stop", "report"]) -> "pd.Series[str]":
     """The split column, if every word is known and nothing related lies on two sides."""
     if image_index["split"].isna().all():
         raise ManifestError(
@@ -110,19 +117,13 @@ def _take_given(image_index: "pd.DataFrame") -> "pd.Series[str]":
         )
     if faults := find_unknown_splits(image_index["split"].tolist()):
         raise ManifestError(join_faults(faults))
-    for column, kin in (("pixel_sha256", "copies of one image"), ("group", "members of one group")):
-        sides = image_index.dropna(subset=[column]).groupby(column)["split"].nunique()
-        torn = image_index[image_index[column].isin(sides.index[sides > 1])]
-        if len(torn):
-            torn = torn.sort_values([column, "split", "path"])
-            listed = [f"{path} ({split})" for path, split in zip(torn["path"], torn["split"], strict=True)]
-            faults.append(
-                f"the given splits put {kin} on two sides ({(sides > 1).sum()} times): {show_first(listed)}. "
-                "Correct the split column, list the surplus files under ingest.exclude, or set "
-                "ingest.split.kind to 'grouped'."
-            )
-    if faults:
-        raise ManifestError(join_faults(faults))
+    if on_leak == "stop" and (faults := describe_leaks(find_leaks(image_index))):
+        raise ManifestError(
+            join_faults([f"{fault}." for fault in faults])
+            + " All of them are in the ingest report. Correct the split column, list the surplus files under "
+            "ingest.exclude, set ingest.split.kind to 'grouped', or go on all the same with "
+            "ingest.split.on_leak: report."
+        )
     return image_index["split"].astype("str").rename("split")
 
 

@@ -1,7 +1,7 @@
 """What the step `ingest` may be told: where the images are and how they are split."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,10 @@ class IngestOptions(Options):
     Attributes:
         source: Where the labelled images are.
         split: How they are parted into train, val and test.
+        near_copies: What to do with images that show the same picture: keep them on one side of the split, only
+            report them, or not look for them.
+        inferred_groups: What to do with groups told from names, folders, cameras and sequences, where the source
+            names none: split by them, only suggest them, or not look for them.
         max_unreadable_fraction: More unreadable files than this part of all stop the run.
         exclude: Paths left out, as the report names them.
         min_images_per_class: Fewer images of a class stop the run.
@@ -24,6 +28,8 @@ class IngestOptions(Options):
 
     source: ImageSource
     split: SplitOptions
+    near_copies: Literal["keep_together", "report", "skip"]
+    inferred_groups: Literal["use", "suggest", "skip"]
     max_unreadable_fraction: Annotated[float, Field(ge=0, le=1)]
     exclude: tuple[str, ...]
     min_images_per_class: Annotated[int, Field(ge=3)]

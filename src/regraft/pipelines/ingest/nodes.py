@@ -25,9 +25,10 @@ def index_images(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Every readable image, and what was found on the way. `demo_images` is where the default source reads."""
     from regraft.images.index import index_images
+    from regraft.images.related import relate_images, report_leaks
     from regraft.images.sources import list_images
 
-    return index_images(
+    image_index, report, thumbnails = index_images(
         list_images(options.source),
         max_unreadable_fraction=options.max_unreadable_fraction,
         exclude=options.exclude,
@@ -35,6 +36,11 @@ def index_images(
         on_progress=partial(report_progress, "reading images"),
         save_points=ingest_save_points,
     )
+    image_index, found = relate_images(
+        image_index, thumbnails, near_copies=options.near_copies, groups=options.inferred_groups
+    )
+    leaks = report_leaks(image_index) if options.split.kind == "given" else {}
+    return image_index, leaks | report | found
 
 
 def split_images(

@@ -1,0 +1,128 @@
+"""Neighbours: the nearest codes of each image, found without comparing every code with every other.
+
+Knows vectors only. Each code belongs to the nearest of about √N pivots, and is compared with the members of the few
+pivots that are nearest to it: N·√N comparisons, as matrix products.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+_NUM_PROBES: Final = 12  # pivots looked at; see docs/adr/0008
+_MAX_MEMBERS_KEPT: Final = 8  # of one pivot, for one query
+_BLOCK: Final = 2048  # images whose neighbours are looked for at once
+
+
+def find_neighbours(
+    codes_of_orientation: Sequence[np.ndarray],
+    *,
+    radius: float,
+    max_neighbours: int,
+    generator: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find pairs of images of which one, in some orientation, has nearly the code of the other.
+
+    Args:
+        codes_of_orientation: Eight times `(N, D)` float32, upright first.
+        radius: Largest squared distance.
+        max_neighbours: Of an image; the nearest are kept.
+        generator: Draws the pivots.
+
+    Returns:
+        `first`, `second` and `orientation`, `(P,)` ints: the code of `first`, brought into the orientation, is
+        near the upright code of `second`; `first < second`, no pair twice.
+    """
+    upright = codes_of_orientation[0]
+    num_images = len(upright)
+    pivots = upright[generator.choice(num_images, max(1, math.isqrt(num_images)), replace=False)]
+    owner = _nearest_pivots(upright, pivots, 1)[:, 0]
+    members = [np.flatnonzero(owner == pivot) for pivot in range(len(pivots))]
+    found = []
+    for start in range(0, num_images, _BLOCK):
+        block = np.arange(start, min(start + _BLOCK, num_images))
+        queries = np.concatenate([codes[block] for codes in codes_of_orientation])
+        images = np.tile(block, len(codes_of_orientation))
+        orientations = np.repeat(np.arange(len(codes_of_orientation)), len(block))
+        rows, others, distances = _probe(queries, images, upright, pivots, members, radius)
+        keep = _nearest_of_each(images[rows], others, distances, max_neighbours)
+        found.append(np.stack([images[rows], others, orientations[rows]])[:, keep])
+    return _without_repeats(np.concatenate(found, axis=1))
+
+
+def _nearest_pivots(codes: np.ndarray, pivots: np.ndarray, count: int) -> np.ndarray:
+    """`(N, count)` the nearest pivots of each code."""
+    distances = (pivots**2).sum(axis=1) - 2 * codes @ pivots.T
+    if count >= len(pivots):
+        return np.tile(np.arange(len(pivots)), (len(codes), 1))
+    if count == 1:
+        first: np.ndarray = np.argmin(distances, axis=1)[:, None]
+        return first
+    nearest: np.ndarray = np.argpartition(distances, count, axis=1)[:, :count]
+    return nearest
+
+
+def _probe(
+    queries: np.ndarray,
+    images: np.ndarray,
+    upright: np.ndarray,
+    pivots: np.ndarray,
+    members: Sequence[np.ndarray],
+    radius: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of the queries, and the members of their pivots within the radius, with the squared distances."""
+    probes = _nearest_pivots(queries, pivots, _NUM_PROBES)
+    order = np.argsort(probes.ravel(), kind="stable")
+    query_of_probe = order // probes.shape[1]
+    borders = np.searchsorted(probes.ravel()[order], np.arange(len(pivots) + 1))
+    squares = (queries**2).sum(axis=1)
+    rows, others, kept = [], [], []
+    for pivot, inside in enumerate(members):
+        asking = query_of_probe[borders[pivot] : borders[pivot + 1]]
+        if not len(asking) or not len(inside):
+            continue
+        codes = upright[inside]
+        distances = squares[asking, None] + (codes**2).sum(axis=1) - 2 * queries[asking] @ codes.T
+        distances[images[asking, None] == inside] = np.inf
+        row, column = _least_of_rows(distances, radius)
+        rows.append(asking[row])
+        others.append(inside[column])
+        kept.append(distances[row, column])
+    if not rows:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
+    return np.concatenate(rows), np.concatenate(others), np.concatenate(kept)
+
+
+def _least_of_rows(distances: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the entries within the radius, the least few of each row."""
+    is_near = distances <= radius
+    crowded = np.flatnonzero(is_near.sum(axis=1) > _MAX_MEMBERS_KEPT)
+    if len(crowded):
+        least = np.argpartition(distances[crowded], _MAX_MEMBERS_KEPT, axis=1)[:, :_MAX_MEMBERS_KEPT]
+        is_near[crowded] = False
+        is_near[crowded[:, None], least] = True
+    row, column = np.nonzero(is_near)
+    return row, column
+
+
+def _nearest_of_each(
+    images: np.ndarray, others: np.ndarray, distances: np.ndarray, max_neighbours: int
+) -> np.ndarray:
+    """Positions of the nearest few of each image; ties by number, so that the result is one."""
+    order = np.lexsort((others, distances, images))
+    _, starts = np.unique(images[order], return_index=True)
+    rank = np.arange(len(order)) - np.repeat(starts, np.diff([*starts, len(order)]))
+    return order[rank < max_neighbours]
+
+
+def _without_repeats(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every pair once, from the smaller number to the larger."""
+    from regraft.images.thumbnails import invert
+
+    first, second, orientation = pairs
+    is_backward = first > second
+    turned = np.where(is_backward, invert(orientation), orientation)
+    ordered = np.stack([np.minimum(first, second), np.maximum(first, second), turned])
+    unique = np.unique(ordered, axis=1)
+    return unique[0], unique[1], unique[2]

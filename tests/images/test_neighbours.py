@@ -1,0 +1,46 @@
+"""The nearest codes, without comparing all of them."""
+
+import numpy as np
+import pytest
+
+from regraft.images.neighbours import find_neighbours
+
+
+def eight(codes: np.ndarray) -> list[np.ndarray]:
+    """The codes in eight orientations, of which only the upright one is near anything."""
+    return [codes, *(codes + 100.0 * number for number in range(1, 8))]
+
+
+def find(codes: list[np.ndarray], **changes: float) -> set[tuple[int, int, int]]:
+    settings = {"radius": 0.5, "max_neighbours": 5, **changes}
+    found = find_neighbours(codes, generator=np.random.default_rng(0), **settings)
+    return set(zip(*(part.tolist() for part in found), strict=True))
+
+
+def test_planted_neighbours_are_found_and_no_others() -> None:
+    generator = np.random.default_rng(1)
+    codes = generator.normal(0, 5, (3000, 16)).astype(np.float32)
+    codes[1::100] = codes[::100] + 0.05
+    pairs = find(eight(codes))
+    assert pairs == {(number, number + 1, 0) for number in range(0, 3000, 100)}
+
+
+def test_a_turned_neighbour_is_told_from_the_smaller_number() -> None:
+    codes = np.float32([[0, 0], [50, 50], [90, 20]])
+    orientations = eight(codes)
+    orientations[5] = codes.copy()
+    orientations[5][2] = [0.1, 0.1]  # image 2, turned to the right, is image 0
+    orientations[5][:2] += 1000
+    assert find(orientations) == {(0, 2, 6)}  # so image 0, turned to the left, is image 2
+
+
+def test_only_the_nearest_few_are_kept() -> None:
+    codes = np.linspace(0, 0.4, 40, dtype=np.float32)[:, None]
+    pairs = find(eight(codes), max_neighbours=2)
+    assert len(pairs) <= 80
+    assert all(other - one <= 2 for one, other, _ in pairs)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_or_two_images_are_no_trouble(count: int) -> None:
+    assert find(eight(np.zeros((count, 4), np.float32))) == ({(0, 1, 0)} if count == 2 else set())
