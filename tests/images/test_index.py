@@ -33,7 +33,7 @@ def listing(project: Path, save_image: Callable[..., Path]) -> pd.DataFrame:
 
 def index(listing: pd.DataFrame, **changes: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
     settings = {"max_unreadable_fraction": 0.0, "exclude": (), "on_progress": lambda done, total: None}
-    return index_images(listing, **{**settings, **changes})
+    return index_images(listing, **{**settings, **changes})[:2]
 
 
 def test_rows_are_numbered_by_path_and_say_what_the_files_hold(listing: pd.DataFrame) -> None:
@@ -47,7 +47,7 @@ def test_rows_are_numbered_by_path_and_say_what_the_files_hold(listing: pd.DataF
     ]
     assert image_index.columns.tolist() == [
         "id", "path", "label", "group", "split", "sha256", "pixel_sha256",
-        "width", "height", "mode", "format", "file_bytes", "read_as",
+        "width", "height", "mode", "format", "file_bytes", "read_as", "camera", "taken_at",
     ]  # fmt: skip
     second = image_index.iloc[1]
     data = Path("pets/cats/2.png").read_bytes()

@@ -46,7 +46,7 @@ def pack(folder: str, into: str) -> None:
 def ingest(
     source: FolderSource | CsvSource, kind: str = "random"
 ) -> tuple[pd.DataFrame, Any, dict[str, Any]]:
-    image_index, report = index_images(
+    image_index, report, _ = index_images(
         list_images(source),
         skipped=source.list_skipped(),
         max_unreadable_fraction=0.1,
@@ -129,7 +129,7 @@ def test_images_in_a_damaged_shard_are_named_with_it() -> None:
     listing = list_images(FolderSource(path=Path("shards")))
     with pytest.raises(ManifestError, match=rf"shards/cats/10.png: {where.shard} is damaged at byte"):
         index_images(listing, max_unreadable_fraction=0.0, **settings)
-    image_index, report = index_images(listing, max_unreadable_fraction=0.05, **settings)
+    image_index, report, _ = index_images(listing, max_unreadable_fraction=0.05, **settings)
     assert [fault["path"] for fault in report["unreadable"]] == ["shards/cats/10.png"]
     assert len(image_index) == 40
 

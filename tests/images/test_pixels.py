@@ -68,7 +68,7 @@ def test_an_image_that_cannot_be_fitted_is_named(project: Path) -> None:
     Path("pets/cats").mkdir(parents=True)
     Image.new("L", (20_000, 1)).save("pets/cats/line.png")
     listing = list_images(FolderSource(path=Path("pets")))
-    index, _ = index_images(
+    index, _, _ = index_images(
         listing, max_unreadable_fraction=0.0, exclude=(), on_progress=lambda done, total: None
     )
     wide = CROP.model_copy(update={"size": 224, "resize_size": 256})

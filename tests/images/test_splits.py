@@ -161,11 +161,11 @@ def test_given_splits_that_tear_copies_or_groups_apart_are_refused_with_their_na
     with pytest.raises(ManifestError) as caught:
         assign_splits(index, options("given"))
     assert (
-        "copies of one image on two sides (1 times): images/00003.png (train), images/00002.png (val)"
+        "copies of one image on two sides (1 times): images/00003.png (train) = images/00002.png (val)"
         in str(caught.value)
     )
     assert (
-        "members of one group on two sides (1 times): images/00001.png (test), images/00000.png (train)"
+        "members of one group on two sides (1 times): images/00001.png (test) = images/00000.png (train)"
         in str(caught.value)
     )
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from PIL import ExifTags, Image
 
-_FORMATS: Final = ("JPEG", "TIFF", "PNG", "WEBP")  # those that cameras and phones write EXIF into
+_FORMATS: Final = ("JPEG", "TIFF", "WEBP")  # cameras write these; to ask a PNG, Pillow decodes all of it
 _MAX_NAME: Final = 80
 
 

@@ -4,6 +4,7 @@ Knows thumbnails only: no file, no label, no split. Three sieves, each finer and
 alignment. Not every pair is looked at.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,7 +31,8 @@ _MAX_CLIPPED_DISTANCE: Final = 0.5
 _MAX_COARSE_DIFFERENCE: Final = 0.15
 _CLIPPED: Final = 250
 _MIN_CLIPPED_FRACTION: Final = 0.01
-_CHUNK: Final = 256
+_CHUNK: Final = 256  # pairs
+_BLOCK: Final = 2048  # images
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def find_near_copies(thumbnails: np.ndarray, *, seed: int = 0) -> NearCopies:
         The pairs, ordered; the same for the same thumbnails in the same order.
     """
     generator = np.random.default_rng(seed)
-    is_flat = thumbnails.std(axis=(1, 2)) < _MIN_CONTRAST if len(thumbnails) else np.zeros(0, bool)
+    is_flat = _each(thumbnails, lambda block: block.std(axis=(1, 2), dtype=np.float32)) < _MIN_CONTRAST
     images = np.flatnonzero(~is_flat)
     squares = thumbnails if len(images) == len(thumbnails) else thumbnails[images]
     pairs = np.zeros((3, 0), np.int64)
@@ -82,7 +84,7 @@ def find_near_copies(thumbnails: np.ndarray, *, seed: int = 0) -> NearCopies:
             find_neighbours(codes, radius=coding.radius, max_neighbours=_MAX_NEIGHBOURS, generator=generator)
         )
         del codes
-    is_clipped = _clipped_fraction(squares) > _MIN_CLIPPED_FRACTION
+    is_clipped = _each(squares, lambda block: (block >= _CLIPPED).mean(axis=(1, 2))) > _MIN_CLIPPED_FRACTION
     pairs, motion = _sieve_by_tangents(squares, pairs, is_clipped)
     motion, coarse = _lay_coarsely(squares, pairs, motion)
     is_burnt = is_clipped[pairs[0]] | is_clipped[pairs[1]]
@@ -170,13 +172,10 @@ def _choose_border(pairs: np.ndarray, differences: np.ndarray, num_images: int) 
     return float(np.clip(_SHARE_OF_OTHERS * np.quantile(others, _OTHERS_QUANTILE), STRICTEST, LOOSEST))
 
 
-def _clipped_fraction(squares: np.ndarray) -> np.ndarray:
-    """`(N,)` how much of each image is burnt out."""
-    fractions = [
-        (squares[start : start + 4096] >= _CLIPPED).mean(axis=(1, 2))
-        for start in range(0, len(squares), 4096)
-    ]
-    return np.concatenate([np.zeros(0), *fractions])
+def _each(squares: np.ndarray, measure: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """`(N,)` a measure of each image, in blocks: as floats all of them would take gigabytes."""
+    blocks = [measure(squares[start : start + _BLOCK]) for start in range(0, len(squares), _BLOCK)]
+    return np.concatenate([np.zeros(0), *blocks])
 
 
 def _shrink(squares: np.ndarray, factor: int, smooth: float) -> np.ndarray:
@@ -185,6 +184,8 @@ def _shrink(squares: np.ndarray, factor: int, smooth: float) -> np.ndarray:
     mean = np.kron(np.eye(size), np.full((1, factor), 1 / factor))
     matrix = (mean @ blur_matrix(SIZE, smooth)).astype(np.float32)
     shrunk = np.empty((len(squares), size, size), np.float32)
-    for start in range(0, len(squares), 4096):
-        shrunk[start : start + 4096] = matrix @ squares[start : start + 4096].astype(np.float32) @ matrix.T
+    for start in range(0, len(squares), _BLOCK):
+        shrunk[start : start + _BLOCK] = (
+            matrix @ squares[start : start + _BLOCK].astype(np.float32) @ matrix.T
+        )
     return shrunk

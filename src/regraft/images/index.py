@@ -106,7 +106,9 @@ def index_images(
             "them under ingest.exclude."
         )
     facts = pd.DataFrame(found, columns=Facts._fields)
-    facts = facts.assign(read_as=["; ".join(map(str, ways)) for ways in facts.pop("ways")]).drop(columns="thumbnail")
+    facts = facts.assign(read_as=["; ".join(map(str, ways)) for ways in facts.pop("ways")]).drop(
+        columns="thumbnail"
+    )
     image_index = facts.merge(listing, on="path", how="left", validate="one_to_one").assign(
         id=range(len(facts))
     )
