@@ -171,3 +171,14 @@ def test_probabilities_that_do_not_sum_to_1_are_refused(tables: tuple) -> None:
     with pytest.raises(ValueError, match="rows are no probabilities"):
         measure(halved, manifest, label_names, **SETTINGS)
     assert np.isclose(predictions[[f"p_{n}" for n in label_names]].sum(axis=1), 1).all()
+
+
+def test_classes_that_differ_by_source_are_a_note(build_tables: Callable) -> None:
+    tables = build_tables(num_images=400)
+    plain = measure(*tables, **SETTINGS)
+    assert not any("differ by source" in note for note in plain["notes"])
+    by_source = tables.manifest.assign(width=300 + 20 * tables.manifest["label"])
+    telling = measure(tables.predictions, by_source, tables.label_names, **SETTINGS)
+    assert telling["baselines"]["metadata"]["accuracy"]["value"] == 1
+    (note,) = [note for note in telling["notes"] if "differ by source" in note]
+    assert "100.0 % accuracy on test" in note

@@ -169,3 +169,12 @@ def test_the_data_card_is_told_in_notes_tables_and_a_contact_sheet(page: str) ->
         page,
     )
     assert "as the network sees them" in page
+
+
+def test_warnings_of_ingest_are_the_first_line(
+    build_tables: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torn = "Leak: the given splits put near copies of one image on two sides (1 times): a (test) = b (train)."
+    monkeypatch.setitem(INGEST_REPORT, "warnings", [torn])
+    body = render(build_tables()).partition("<header>")[2]
+    assert body.index(torn) < body.index("<h1>")

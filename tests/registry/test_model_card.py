@@ -32,6 +32,7 @@ def metrics(
         "baselines": {
             "majority_class": {"accuracy": {"value": 0.6, "low": 0.5, "high": 0.7}},
             "group_majority": {"accuracy": {"value": None, "low": None, "high": None}},
+            "metadata": {"accuracy": {"value": None, "low": None, "high": None}},
         },
         "class_counts": dict.fromkeys(("train", "val", "test"), counts),
         "num_images": dict.fromkeys(("train", "val", "test"), sum(counts.values())),

@@ -65,6 +65,7 @@ def metrics(
         "baselines": {
             "majority_class": {"accuracy": {"value": 0.5}},
             "group_majority": {"accuracy": {"value": None}},
+            "metadata": {"accuracy": {"value": None}},
         },
         "resampling": {"test": {"unit": unit}},
     }

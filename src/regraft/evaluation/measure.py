@@ -11,6 +11,7 @@ import pandas as pd
 
 from regraft.evaluation.baselines import group_majority_predictions, majority_label, majority_predictions
 from regraft.evaluation.intervals import Bootstrap, bootstrap_intervals, bootstrap_models, group_numbers
+from regraft.evaluation.metadata_model import metadata_predictions
 from regraft.evaluation.metrics import IntArray, confusion_matrix, per_class_table
 from regraft.evaluation.predictions import (
     MODEL_TITLES,
@@ -22,6 +23,8 @@ from regraft.evaluation.predictions import (
     scores_of_split,
 )
 
+_METADATA_SHARE = 0.7  # of the network's gain over the most frequent class
+_MIN_METADATA_GAIN = 0.05
 _FEW_GROUPS = 10  # under this the cluster bootstrap is known to give too narrow intervals
 
 
@@ -50,7 +53,8 @@ def measure(
     Returns:
         JSON-serialisable, the same for the same input: `test` and `val` (each `probe`, `fine_tuned`,
         `difference` (fine-tuned minus probe): by metric `value`, `low`, `high`, and `reason` where something
-        is missing); `baselines` on test (`majority_class`, `group_majority`); `per_class` and
+        is missing); `baselines` on test (`majority_class`, `group_majority`,
+        `metadata`); `per_class` and
         `confusion_matrix` on test by model; `label_names`; `num_images` by split; `class_counts` by split and
         label name; `resampling` (`num_resamples`, `confidence`, `seed`, and by split `unit` and `num_units`);
         `notes`, sentences on what to beware of.
@@ -141,13 +145,14 @@ def _measure_baselines(
         )
         return estimates["accuracy"].as_dict()
 
+    metadata = {"accuracy": accuracy(metadata_predictions(manifest, split="test"))}
     majority = {
         "accuracy": accuracy(majority_predictions(manifest, split="test")),
         "label_name": label_names[majority_label(manifest)],
     }
     if manifest["group"].isna().all():
         missing = {"value": None, "low": None, "high": None, "reason": "the images have no groups"}
-        return {"majority_class": majority, "group_majority": {"accuracy": missing}}
+        return {"majority_class": majority, "group_majority": {"accuracy": missing}, "metadata": metadata}
     of_group = group_majority_predictions(manifest, split="test")
     return {
         "majority_class": majority,
@@ -156,6 +161,7 @@ def _measure_baselines(
             "num_unseen_groups": of_group.num_unseen_groups,
             "num_unseen_images": of_group.num_unseen_images,
         },
+        "metadata": metadata,
     }
 
 
@@ -169,6 +175,21 @@ def _unit(scores: SplitScores, groups: tuple[str | None, ...] | None) -> dict[st
     """What is drawn in a resample of a split, and how many of it there are."""
     num_units = int(group_numbers(len(scores.ids), groups).max()) + 1
     return {"unit": "image" if groups is None else "group", "num_units": num_units}
+
+
+def _note_on_metadata(metrics: dict[str, Any]) -> str | None:
+    """A warning if files alone give most of what the better network gains over the most frequent class."""
+    metadata = metrics["baselines"]["metadata"]["accuracy"]
+    majority = metrics["baselines"]["majority_class"]["accuracy"]["value"]
+    best = max(metrics["test"][model]["accuracy"]["value"] for model in MODELS)
+    gain = metadata["value"] - majority
+    if gain < _MIN_METADATA_GAIN or gain < _METADATA_SHARE * (best - majority):
+        return None
+    return (
+        f"Your classes differ by source: size, format and place in the listing alone give "
+        f"{100 * metadata['value']:.1f} % accuracy on test, the better network {100 * best:.1f} %, the most "
+        f"frequent class {100 * majority:.1f} %. The network may have learnt where an image comes from."
+    )
 
 
 def _notes(metrics: dict[str, Any]) -> list[str]:
@@ -187,6 +208,8 @@ def _notes(metrics: dict[str, Any]) -> list[str]:
         for model in MODELS
         if metrics["test"][model]["accuracy"]["value"] == 1
     ]
+    if note := _note_on_metadata(metrics):
+        notes.append(note)
     empty = [name for name, count in metrics["class_counts"]["test"].items() if count == 0]
     if empty:
         notes.append(

@@ -13,7 +13,11 @@ from regraft.evaluation.metrics import FloatArray, IntArray, predicted_labels
 
 MODELS = ("probe", "fine_tuned")
 MODEL_TITLES = {"probe": "linear probe", "fine_tuned": "fine-tuned"}
-BASELINE_TITLES = {"majority_class": "most frequent class", "group_majority": "majority of the image's group"}
+BASELINE_TITLES = {
+    "majority_class": "most frequent class",
+    "group_majority": "majority of the image's group",
+    "metadata": "model of the files' metadata",
+}
 SPLITS = ("val", "test")
 
 _COLUMNS = (

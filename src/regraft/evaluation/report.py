@@ -71,6 +71,7 @@ def render_report(
         verdict=verdict(metrics),
         tiles=_tiles(metrics),
         method=_method(metrics),
+        warnings=ingest_report.get("warnings", []),
         notes=metrics["notes"],
         comparison=_comparison(metrics),
         figures=[_picture(name, figure) for name, figure in figures.items()],

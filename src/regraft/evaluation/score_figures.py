@@ -94,7 +94,8 @@ def _draw_scores(axes: Axes, names: Sequence[str], metrics: Mapping[str, Any]) -
         _draw_dots(axes, dots, MODEL_TITLES[model], style)
     if "accuracy" in names:
         row = names.index("accuracy")
-        for (name, title), marker, offset in zip(BASELINE_TITLES.items(), "v^", (-0.14, 0.14), strict=True):
+        places = zip(BASELINE_TITLES.items(), "v^<", (-0.14, 0.14, 0.0), strict=True)
+        for (name, title), marker, offset in places:
             estimate = metrics["baselines"][name]["accuracy"]
             dots = [] if estimate["value"] is None else [(row + offset, estimate)]
             _draw_dots(axes, dots, title, {"marker": marker, "color": BASELINE_COLOUR})

@@ -93,6 +93,7 @@ def _result(metrics: Mapping[str, Any], model: str) -> str:
         for name, title in (
             ("majority_class", "the most frequent class"),
             ("group_majority", "the majority of the image's group"),
+            ("metadata", "the model of the files' metadata"),
         )
         if baselines[name]["accuracy"]["value"] is not None
     ]

@@ -38,6 +38,7 @@ def warnings(metrics: Mapping[str, Any], model: str) -> list[str]:
         for name, title in (
             ("majority_class", "most frequent class"),
             ("group_majority", "majority of the group"),
+            ("metadata", "model of the files' metadata"),
         )
         if (baseline := metrics["baselines"][name]["accuracy"]["value"]) is not None and baseline >= accuracy
     ]
