@@ -25,6 +25,7 @@ _MAX_GROUP_FRACTION: Final = (
 )
 _MIN_GROUPED_FRACTION: Final = 0.2  # of the images, with at least one other in their group
 _MIN_SIMILARITY: Final = 0.62  # chance is 0.5; ages in the names of faces give 0.55, people 0.69, clips 0.98
+_MIN_COMPARED: Final = 30
 _MAX_COMPARED: Final = 3000
 _BURST_S: Final = 10
 _MIN_SEQUENCE: Final = 100
@@ -96,15 +97,18 @@ def suggest_groups(image_index: "pd.DataFrame", thumbnails: np.ndarray, *, seed:
     guesses.append(("folder", "folders below the class", _folders(paths, labels)))
     times = zip(image_index["camera"], image_index["taken_at"], strict=True)
     guesses.append(("capture", f"same camera within {_BURST_S} s", _bursts(list(times))))
-    suggestions, seen = [], set()
-    for kind, how, groups in guesses:
+    suggestions: list[Suggestion] = []
+    seen = set()
+    finest_first = sorted(guesses, key=lambda guess: -len(set(guess[2])))
+    for kind, how, groups in finest_first:
         numbers = _number(groups)
         if how.endswith("last digit") and _is_counted(paths):
             continue
         if not _is_plausible(numbers) or (key := numbers.tobytes()) in seen:
             continue
         seen.add(key)
-        similarity = _similarity(numbers, thumbnails, generator)
+        known = _number(join_groups(suggestions, len(paths)))
+        similarity = _similarity(numbers, known, thumbnails, generator)
         is_supported = similarity >= _MIN_SIMILARITY
         suggestions.append(Suggestion(kind, how, tuple(groups), similarity, is_supported))
     runs = _runs(paths, labels, thumbnails, generator)
@@ -213,8 +217,14 @@ def _is_plausible(numbers: np.ndarray) -> bool:
     )
 
 
-def _similarity(numbers: np.ndarray, thumbnails: np.ndarray, generator: np.random.Generator) -> float:
-    """How often a member is nearer to another member of its group than to an image of another group."""
+def _similarity(
+    numbers: np.ndarray, known: np.ndarray, thumbnails: np.ndarray, generator: np.random.Generator
+) -> float:
+    """How often a member is nearer to another member of its group than to an image of another group.
+
+    Members that a finer grouping has already put together are not asked, where that leaves others: else people
+    of one first name would look alike, since each of them looks like himself.
+    """
     order = np.argsort(numbers, kind="stable")
     sizes = np.bincount(numbers[numbers >= 0])
     starts = np.concatenate([[0], np.cumsum(sizes)]) + int((numbers < 0).sum())
@@ -227,13 +237,16 @@ def _similarity(numbers: np.ndarray, thumbnails: np.ndarray, generator: np.rando
     other = (own + 1 + generator.integers(0, sizes[group] - 1)) % sizes[group]
     member = order[starts[group] + other]
     stranger = generator.integers(0, len(numbers), len(asked))
-    is_other = numbers[stranger] != group
+    is_asked = numbers[stranger] != group
+    is_news = is_asked & ((known[asked] != known[member]) | (known[asked] < 0))
+    if is_news.sum() >= _MIN_COMPARED:
+        is_asked = is_news
     near, far = (
         ((_look(thumbnails[asked]) - _look(thumbnails[images])) ** 2).sum(axis=1)
         for images in (member, stranger)
     )
     wins = (near < far) + 0.5 * (near == far)
-    return float(wins[is_other].mean()) if is_other.any() else 0.5
+    return float(wins[is_asked].mean()) if is_asked.any() else 0.5
 
 
 def _look(thumbnails: np.ndarray) -> np.ndarray:
