@@ -125,6 +125,6 @@ def _name_changes(two: pd.DataFrame, copies: NearCopies, number: int) -> list[st
         changes.append("resized")
     if abs(float(copies.gain[number]) - 1) > _GAINED:
         changes.append("brightness or contrast")
-    if two["format"].nunique() > 1 or not changes:
+    if two["format"].nunique() > 1:
         changes.append("re-encoded")
-    return changes
+    return changes or ["small differences"]

@@ -7,8 +7,8 @@ import heapq
 from typing import Final
 
 import numpy as np
+import pandas as pd
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 _QUANTILES: Final = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 _NUM_COMPONENTS: Final = 16
@@ -62,7 +62,7 @@ def _describe(thumbnails: np.ndarray, labels: np.ndarray) -> np.ndarray:
     profile -= profile.mean(axis=0)
     _, vectors = np.linalg.eigh(profile.T @ profile)
     values = np.concatenate([np.concatenate(tones), profile @ vectors[:, -_NUM_COMPONENTS:]], axis=1)
-    ranks = ndtri((rankdata(values, axis=0) - 0.5) / count)  # one cracked cell is no border
+    ranks = ndtri((pd.DataFrame(values).rank().to_numpy() - 0.5) / count)  # one cracked cell is no border
     for label in np.unique(labels):
         ranks[labels == label] -= ranks[labels == label].mean(axis=0)
     steps = np.diff(ranks, axis=0) / np.sqrt(2)
