@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-_NUM_PROBES: Final = 12  # pivots looked at; see docs/adr/0008
+_NUM_PROBES: Final = 12  # pivots looked at; see docs/adr/0014
 _MAX_MEMBERS_KEPT: Final = 8  # of one pivot, for one query
 _BLOCK: Final = 2048  # images whose neighbours are looked for at once
 
