@@ -18,10 +18,19 @@ TRANSPOSES = {
 
 
 def test_any_image_becomes_a_grey_square() -> None:
-    thumbnail = make_thumbnail(Image.new("RGB", (300, 20), (255, 0, 0)))
+    thumbnail = make_thumbnail(Image.new("RGB", (300, 20), (0, 255, 0)))
     assert thumbnail.shape == (SIZE, SIZE)
     assert thumbnail.dtype == np.uint8
-    assert set(np.unique(thumbnail)) == {76}  # 0.299 of 255
+    assert set(np.unique(thumbnail)) == {150}  # 0.587 of 255
+
+
+@pytest.mark.parametrize(("brightest", "gain"), [(200, 1), (127, 2), (60, 4), (30, 8), (3, 8)])
+def test_a_dark_image_is_doubled_until_it_is_not(brightest: int, gain: int) -> None:
+    pixels = np.zeros((100, 100), np.uint8)
+    pixels[:50] = brightest
+    pixels[0, 0] = 255  # one hot pixel is not what the image shows
+    thumbnail = make_thumbnail(Image.fromarray(pixels).convert("RGB"))
+    assert thumbnail[20, 40] == gain * brightest
 
 
 @pytest.mark.parametrize("name", TRANSPOSES)
