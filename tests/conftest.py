@@ -1,5 +1,6 @@
 """Small real networks and pictures of coloured shapes, shared by the tests of several rooms."""
 
+import signal
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,16 @@ if TYPE_CHECKING:
     from regraft.backbones.backbone import Backbone
     from regraft.classifier import Classifier, Head
     from regraft.images.preprocessing import Preprocessing
+
+
+def pytest_configure() -> None:
+    """Heed signals that whoever started the tests ignores (nohup, a job in the background): processes that the tests
+    start inherit that, and some are there to be interrupted."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture
