@@ -70,7 +70,11 @@ def test_a_killed_run_leaves_no_lock(path: Path) -> None:
 
 
 def test_a_forked_worker_that_outlives_its_run_holds_no_lock(path: Path) -> None:
-    fork = "import os, time\nif not (child := os.fork()):\n    time.sleep(60)\n    os._exit(0)\nprint(child)"
+    fork = (
+        "import os, time\nread, write = os.pipe()\n"
+        "if not (child := os.fork()):\n    os.write(write, b'.')\n    time.sleep(60)\n    os._exit(0)\n"
+        "os.read(read, 1)\nprint(child)"  # it runs, so it has dropped the lock
+    )
     with subprocess.Popen(
         [sys.executable, "-c", HOLD.format(then=fork), str(path)],
         stdin=subprocess.PIPE,
