@@ -3,13 +3,20 @@
 For each `backbone:stages` the frozen forward pass of the whole network, and the training step (forward and back) of its
 last stages, each in its variants, taken in turn on one thread: CPU milliseconds an image, medians, and the ratio to
 plain float32. Random weights: a pass costs the same with any.
+
+Plain float32 is what anybody's loop does; it runs in a process of its own, with memory as PyTorch takes it. All others
+run with the large memory pages that `regraft/settings.py` asks for.
 """
 
 import argparse
 import copy
+import multiprocessing
+import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 
 import torch
 from torch import Tensor
@@ -21,6 +28,9 @@ from regraft.backbones.zoo import get_spec
 from regraft.training.fine_tune import freeze_depthwise
 from regraft.training.mixed import mix_precision
 
+LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"
+PLAIN = "float32"
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -31,16 +41,61 @@ def main() -> None:
     torch.set_num_threads(1)
     for network in arguments.networks:
         name, _, num_stages = network.partition(":")
-        spec = get_spec(name)
-        weights, _ = load_weights(spec, RandomWeights(kind="random", seed=0))
-        backbone = build_backbone(name, weights=weights, cut=None)
-        freeze(backbone)
-        size = spec.fixed_size or 224
-        images = torch.randn(arguments.batch_size, 3, size, size)
-        show(f"{name}, {size} px, frozen pass", frozen_passes(backbone, images), arguments)
-        if num_stages:
-            steps = training_steps(backbone, images, int(num_stages))
-            show(f"{name}, training step of the last {num_stages} stages", steps, arguments)
+        for count in (0, int(num_stages)) if num_stages else (0,):
+            title = f"training step of the last {count} stages" if count else "frozen pass"
+            with measured_elsewhere(name, arguments.batch_size, count) as plain:
+                os.environ[LARGE_PAGES] = "1"  # PyTorch reads it once, before its first tensor
+                variants = prepare(name, arguments.batch_size, count)
+                timed = {variant: timer(run, arguments.batch_size) for variant, run in variants.items()}
+                show(f"{name}, {title}", {PLAIN: plain, **timed}, arguments.repeats)
+
+
+def prepare(name: str, batch_size: int, num_stages: int) -> dict[str, Callable[[], object]]:
+    spec = get_spec(name)
+    weights, _ = load_weights(spec, RandomWeights(kind="random", seed=0))
+    backbone = build_backbone(name, weights=weights, cut=None)
+    freeze(backbone)
+    size = spec.fixed_size or 224
+    images = torch.randn(batch_size, 3, size, size)
+    return training_steps(backbone, images, num_stages) if num_stages else frozen_passes(backbone, images)
+
+
+def timer(run: Callable[[], object], batch_size: int) -> Callable[[], float]:
+    """CPU milliseconds an image."""
+
+    def time_once() -> float:
+        started_s = time.process_time()
+        run()
+        return (time.process_time() - started_s) / batch_size * 1e3
+
+    return time_once
+
+
+@contextmanager
+def measured_elsewhere(name: str, batch_size: int, num_stages: int) -> Iterator[Callable[[], float]]:
+    """The plain variant, timed in a process without large pages, one pass whenever asked."""
+    os.environ[LARGE_PAGES] = "0"
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=answer, args=(there, name, batch_size, num_stages))
+    process.start()
+
+    def ask() -> float:
+        here.send(True)
+        return float(here.recv())
+
+    try:
+        yield ask
+    finally:
+        here.send(False)
+        process.join()
+
+
+def answer(connection: Connection, name: str, batch_size: int, num_stages: int) -> None:
+    torch.set_num_threads(1)
+    time_once = timer(prepare(name, batch_size, num_stages)["float32, large pages"], batch_size)
+    while connection.recv():
+        connection.send(time_once())
 
 
 def frozen_passes(backbone: Backbone, images: Tensor) -> dict[str, Callable[[], object]]:
@@ -57,7 +112,7 @@ def frozen_passes(backbone: Backbone, images: Tensor) -> dict[str, Callable[[], 
         return forward
 
     return {
-        "float32": run(backbone, images),
+        "float32, large pages": run(backbone, images),
         "float32, channels last": run(backbone, channels_last),
         "bfloat16, channels last": run(half, channels_last.bfloat16()),
         "float32, fused": run(fused, channels_last),
@@ -84,26 +139,25 @@ def training_steps(backbone: Backbone, images: Tensor, num_stages: int) -> dict[
         return step
 
     return {
-        "float32": run(backbone),
+        "float32, large pages": run(backbone),
         "folded, large products in bfloat16": run(
             mix_precision(backbone, first, border[:1], dtype=torch.bfloat16)
         ),
     }
 
 
-def show(title: str, variants: dict[str, Callable[[], object]], arguments: argparse.Namespace) -> None:
+def show(title: str, variants: dict[str, Callable[[], float]], repeats: int) -> None:
     times_ms: dict[str, list[float]] = {name: [] for name in variants}
-    for repeat in range(arguments.repeats + 1):
-        for name, variant in variants.items():
-            started_s = time.process_time()
-            variant()
+    for repeat in range(repeats + 1):
+        for name, time_once in variants.items():
+            time_ms = time_once()
             if repeat:  # the first pays for what is set up once
-                times_ms[name].append((time.process_time() - started_s) / arguments.batch_size * 1e3)
+                times_ms[name].append(time_ms)
     print(title)
-    plain = times_ms["float32"]
+    plain = times_ms[PLAIN]
     for name, values in times_ms.items():
         ratio = statistics.median(one / other for one, other in zip(plain, values, strict=True))
-        print(f"  {name:36s} {statistics.median(values):7.1f} ms an image, {ratio:4.1f} times float32")
+        print(f"  {name:36s} {statistics.median(values):7.1f} ms an image, {ratio:4.1f} times {PLAIN}")
 
 
 if __name__ == "__main__":

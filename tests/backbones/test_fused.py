@@ -1,5 +1,6 @@
 """Fused networks: the same function as the original, whatever its parts and however they are joined."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -7,9 +8,10 @@ import timm.layers
 import torch
 from torch import Tensor, nn
 
-from regraft.backbones import fused
-from regraft.backbones.backbone import build_backbone, freeze
-from regraft.backbones.fused import FusedConvolution, fuse, put_steps
+from regraft.backbones import fused_convolution
+from regraft.backbones.backbone import Backbone, build_backbone, freeze
+from regraft.backbones.fused import fuse, put_steps
+from regraft.backbones.fused_convolution import FusedConvolution
 from regraft.backbones.weights import RandomWeights, load_weights
 from regraft.backbones.zoo import get_spec
 
@@ -102,7 +104,7 @@ def test_fused_parts_compute_the_same(
 ) -> None:
     build, count = CASES[case]
     if not has_operation:
-        monkeypatch.setattr(fused, "has_fused_convolution", lambda: False)
+        monkeypatch.setattr(fused_convolution, "has_fused_convolution", lambda: False)
     torch.manual_seed(0)
     network = with_statistics(build())
     with torch.no_grad():
@@ -118,7 +120,7 @@ def test_the_operation_is_on_this_machine_or_said_not_to_be() -> None:
         is_there = torch.backends.mkldnn.is_available()
     except AttributeError:
         is_there = False
-    assert fused.has_fused_convolution() == is_there
+    assert fused_convolution.has_fused_convolution() == is_there
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet18", "mobilenet_v3_small", "inception_v3"])
@@ -167,3 +169,54 @@ def test_a_network_joined_otherwise_is_run_as_it_is() -> None:
     pictures = torch.randn(1, 3, 96, 96)
     with torch.no_grad():
         torch.testing.assert_close(result(pictures), backbone(pictures), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("size", [8, 9, 10])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("kernel_size", [1, 3, 5, (2, 4)])
+def test_padding_on_one_side_is_that_of_tensorflow(
+    kernel_size: int | tuple[int, int], stride: int, size: int, dtype: torch.dtype
+) -> None:
+    convolution = timm.layers.Conv2dSame(4, 8, kernel_size, stride=stride).eval()
+    pictures = torch.randn(2, 4, size, size + 1, generator=torch.Generator().manual_seed(0)).to(dtype)
+    with torch.no_grad():
+        module = FusedConvolution(convolution, None, None).to(dtype)
+        expected = convolution.to(dtype)(pictures)
+        tolerance = 1e-5 if dtype == torch.float32 else 2e-2
+        torch.testing.assert_close(module(pictures), expected, rtol=tolerance, atol=tolerance)
+
+
+def test_one_module_serves_all_sizes_and_types_that_come() -> None:
+    """What is made ready for the first batch must not be taken for another that needs something else."""
+    convolution = timm.layers.Conv2dSame(4, 8, 3, stride=2).eval()
+    module = FusedConvolution(convolution, None, None)
+    with torch.no_grad():
+        for size in (8, 9, 8, 12):
+            for dtype in (torch.float32, torch.bfloat16, torch.float32):
+                pictures = torch.randn(3, 4, size, size, generator=torch.Generator().manual_seed(size))
+                fresh = FusedConvolution(convolution, None, None).to(dtype)
+                copied = copy.deepcopy(module).to(dtype)
+                assert torch.equal(copied(pictures.to(dtype)), fresh(pictures.to(dtype)))
+            torch.testing.assert_close(module(pictures), convolution(pictures), rtol=1e-5, atol=1e-5)
+
+
+def test_weights_laid_out_ahead_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = fuse(small_backbone(), size=96)
+    pictures = torch.randn(3, 3, 96, 96, generator=torch.Generator().manual_seed(3))
+    for dtype in (torch.float32, torch.bfloat16):
+        laid_out, plain = copy.deepcopy(backbone).to(dtype), copy.deepcopy(backbone).to(dtype)
+        with torch.inference_mode():
+            results = laid_out(pictures.to(dtype)), laid_out(pictures[:1].to(dtype))
+            with monkeypatch.context() as patch:
+                patch.setattr(fused_convolution, "has_packed_weights", lambda: False)
+                assert torch.equal(plain(pictures.to(dtype)), results[0])
+                assert torch.equal(plain(pictures[:1].to(dtype)), results[1])
+
+
+def small_backbone() -> Backbone:
+    spec = get_spec("efficientnet_lite0")
+    weights, _ = load_weights(spec, RandomWeights(kind="random", seed=0))
+    backbone = build_backbone(spec.name, weights=weights, cut=None)
+    freeze(backbone)
+    return backbone

@@ -11,7 +11,7 @@ from dirty_files import dirty_files
 from PIL import Image
 
 from regraft.backbones.backbone import tensor_digest
-from regraft.backbones.fused import FusedConvolution
+from regraft.backbones.fused_convolution import FusedConvolution
 from regraft.classifier import Classifier
 from regraft.classifier.classifier import normalize_pixels, predict_together, shared_stage
 from regraft.images.decoding import UnreadableImageError, decode

@@ -6,7 +6,8 @@ Knows no data. Only what is never trained may be run so.
 import torch
 
 from regraft.backbones.backbone import Backbone
-from regraft.backbones.fused import fuse, has_fused_convolution
+from regraft.backbones.fused import fuse
+from regraft.backbones.fused_convolution import has_fused_convolution
 from regraft.training.reproducibility import Compute
 
 

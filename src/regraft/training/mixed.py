@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regraft.backbones.backbone import Backbone
-from regraft.backbones.fused import Geometry, put_steps
+from regraft.backbones.fused import put_steps
+from regraft.backbones.fused_convolution import Geometry
 
 _TOLERANCE = 1e-3  # rounding of float32 stays far below
 _logger = logging.getLogger(__name__)
