@@ -9,7 +9,7 @@ from regraft.backbones.backbone import Backbone
 from regraft.classifier import Head
 from regraft.heads.layers import LinearLayers, MlpLayers
 from regraft.training.features import stage_columns
-from regraft.training.head import NotConvergedError, _group_numbers, fit_head
+from regraft.training.head import NotConvergedError, fit_head, group_numbers
 from regraft.training.linear_probe import SolverSettings, fit_linear_probe
 from regraft.training.mlp_head import MlpSettings
 
@@ -144,6 +144,6 @@ def test_several_targets_are_refused(backbone: Backbone) -> None:
 def test_an_image_without_group_is_a_group_of_its_own() -> None:
     for missing in (None, np.nan, pd.NA):
         manifest = pd.DataFrame({"group": ["a", missing, "b", "a", missing]}, index=[7, 8, 9, 10, 11])
-        first, alone, second, again, other = _group_numbers(manifest).tolist()
+        first, alone, second, again, other = group_numbers(manifest).tolist()
         assert first == again
         assert len({first, alone, second, other}) == 4

@@ -11,9 +11,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from regraft.training.linear_probe import (
     SolverSettings,
-    _folds,
     _Problem,
     fit_linear_probe,
+    group_folds,
     log_softmax,
 )
 
@@ -193,7 +193,7 @@ def test_no_group_is_on_both_sides_of_a_fold(seed: int, num_folds: int, num_grou
     generator = np.random.default_rng(seed)
     groups = generator.integers(0, num_groups, 80)
     labels = generator.integers(0, 2, 80)
-    folds = _folds(labels, groups, 2, replace(SETTINGS, num_folds=num_folds, seed=seed % 100))
+    folds = group_folds(labels, groups, 2, replace(SETTINGS, num_folds=num_folds, seed=seed % 100))
     for train, held_out in folds:
         assert not set(groups[train]) & set(groups[held_out])
         assert sorted([*train, *held_out]) == list(range(80))
@@ -202,7 +202,7 @@ def test_no_group_is_on_both_sides_of_a_fold(seed: int, num_folds: int, num_grou
 
 def test_fewer_groups_than_folds_is_as_many_folds() -> None:
     labels, groups = np.arange(30) % 2, np.arange(30) // 10
-    assert len(_folds(labels, groups, 2, replace(SETTINGS, num_folds=10))) == 3
+    assert len(group_folds(labels, groups, 2, replace(SETTINGS, num_folds=10))) == 3
 
 
 def test_groups_that_cannot_be_parted_ask_for_a_single_penalty() -> None:

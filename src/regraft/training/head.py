@@ -65,7 +65,7 @@ def fit_head(
         modules = layers.build(backbone.feature_dim, target.num_outputs)
     modules.to_empty(device="cpu")
     if isinstance(settings, SolverSettings):
-        groups = _group_numbers(manifest.iloc[splits["train"]])
+        groups = group_numbers(manifest.iloc[splits["train"]])
         probe = fit_linear_probe(*data["train"], num_classes=len(names), groups=groups, settings=settings)
         _put_into(modules, probe)
         summary: dict[str, Any] = {
@@ -94,16 +94,16 @@ def fit_head(
     }
 
 
+def group_numbers(manifest: pd.DataFrame) -> NDArray[np.int64]:
+    """A number a group; an image without group is one of its own."""
+    own = pd.Series([f"image {row}" for row in range(len(manifest))], index=manifest.index)
+    codes, _ = pd.factorize(manifest["group"].astype("object").where(manifest["group"].notna(), own))
+    return codes.astype(np.int64)
+
+
 def _put_into(modules: nn.Sequential, probe: LinearProbe) -> None:
     linear = modules[0]
     assert isinstance(linear, nn.Linear)
     with torch.no_grad():
         linear.weight.copy_(torch.from_numpy(probe.weight))
         linear.bias.copy_(torch.from_numpy(probe.bias))
-
-
-def _group_numbers(manifest: pd.DataFrame) -> NDArray[np.int64]:
-    """A number a group; an image without group is one of its own."""
-    own = pd.Series([f"image {row}" for row in range(len(manifest))], index=manifest.index)
-    codes, _ = pd.factorize(manifest["group"].astype("object").where(manifest["group"].notna(), own))
-    return codes.astype(np.int64)

@@ -3,7 +3,9 @@
 Knows arrays and labels only; no network is run here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
 Floats = NDArray[np.float64]
+AnyFloats = NDArray[np.floating[Any]]  # float32 or float64
 Ints = NDArray[np.int64]
 
 
@@ -87,7 +90,7 @@ def fit_linear_probe(
     present = set(np.unique(labels).tolist())
     if missing := sorted(set(range(num_classes)) - present):
         raise ValueError(f"no training image has label number(s) {missing}; the head cannot learn them")
-    mean, scale = _standardisation(features)
+    mean, scale = standardisation(features)
     standardised = (features.astype(np.float64) - mean) / scale
     penalties = sorted(settings.penalties, reverse=True)
     history = [{"penalty": penalty} for penalty in penalties]
@@ -95,7 +98,7 @@ def fit_linear_probe(
     with threadpool_limits(1):
         chosen = 0
         if len(penalties) > 1:
-            folds = _folds(labels, groups, num_classes, settings)
+            folds = group_folds(labels, groups, num_classes, settings)
             scores = [
                 _score_fold(standardised, labels, *fold, num_classes, penalties, settings) for fold in folds
             ]
@@ -122,7 +125,7 @@ def fit_linear_probe(
 class _Problem:
     """Penalised mean cross-entropy over standardised features; parameters are `(O, D + 1)`, the bias last."""
 
-    features: Floats
+    features: AnyFloats
     labels: Ints
     num_classes: int
     penalty: float
@@ -156,14 +159,18 @@ class _Problem:
         residual[rows, self.labels] -= 1
         residual = residual[:, -len(parameters) :] / len(self.labels)
         gradient = np.concatenate(
-            [residual.T @ self.features + self.penalty * weight, residual.sum(axis=0)[:, None]], axis=1
+            [
+                residual.T.astype(self.features.dtype) @ self.features + self.penalty * weight,
+                residual.sum(axis=0)[:, None],
+            ],
+            axis=1,
         )
         return float(loss), gradient.ravel()
 
 
-def log_softmax(features: Floats, parameters: Floats) -> Floats:
+def log_softmax(features: AnyFloats, parameters: Floats) -> Floats:
     """Log-probabilities `(N, K)` of a linear layer `(O, D + 1)`; a single output is the logit of the second class."""
-    logits = features @ parameters[:, :-1].T + parameters[:, -1]
+    logits = features @ parameters[:, :-1].T.astype(features.dtype) + parameters[:, -1]
     if logits.shape[1] == 1:
         logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
     shifted = logits - logits.max(axis=1, keepdims=True)
@@ -171,14 +178,22 @@ def log_softmax(features: Floats, parameters: Floats) -> Floats:
     return result
 
 
-def _standardisation(features: NDArray[np.float32]) -> tuple[Floats, Floats]:
+def standardisation(features: NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """Mean and deviation `(D,)` of every feature, 1 where it never varies."""
     mean = features.mean(axis=0, dtype=np.float64)
     scale = features.std(axis=0, dtype=np.float64)
     # A feature that never varies says nothing: divided by 1 it stays 0 after centring.
     return mean, np.where(scale > 1e-12, scale, 1.0)
 
 
-def _folds(labels: Ints, groups: Ints, num_classes: int, settings: SolverSettings) -> list[tuple[Ints, Ints]]:
+def group_folds(
+    labels: Ints, groups: Ints, num_classes: int, settings: SolverSettings
+) -> list[tuple[Ints, Ints]]:
+    """Rows to learn from and rows held out, a pair a fold; a group is never on both sides.
+
+    Raises:
+        ValueError: If no fold leaves every class something to learn from.
+    """
     num_folds = min(settings.num_folds, len(np.unique(groups)))
     if num_folds > 1:
         splitter = StratifiedGroupKFold(n_splits=num_folds, shuffle=True, random_state=settings.seed)
@@ -195,6 +210,33 @@ def _folds(labels: Ints, groups: Ints, num_classes: int, settings: SolverSetting
     )
 
 
+def predict_along_penalties(
+    features: AnyFloats,
+    labels: Ints,
+    held_out: AnyFloats,
+    *,
+    num_classes: int,
+    penalties: Sequence[float],
+    settings: SolverSettings,
+) -> Floats:
+    """Log-probabilities `(penalties, rows, K)` of held-out rows, each penalty's solution starting from the last.
+
+    Args:
+        features: `(N, D)` standardised; the products are computed in its type.
+        labels: `(N,)` in [0, K).
+        held_out: `(rows, D)` standardised alike.
+        num_classes: K.
+        penalties: From strong to weak: then each start is near.
+        settings: Tolerance and stop. Choosing needs no more than a coarse solution, so the tolerance is at least 1e-4.
+    """
+    predicted, start = [], None
+    for penalty in penalties:
+        problem = _Problem(features, labels, num_classes, penalty)
+        start, _ = problem.solve(max(settings.tolerance, 1e-4), settings.max_iterations, start)
+        predicted.append(log_softmax(held_out, start))
+    return np.stack(predicted)
+
+
 def _score_fold(
     features: Floats,
     labels: Ints,
@@ -205,13 +247,14 @@ def _score_fold(
     settings: SolverSettings,
 ) -> NDArray[np.float64]:
     """Log-loss and hit of every held-out row under every penalty: `(penalties, rows, 2)`."""
-    scores = np.empty((len(penalties), len(held_out), 2))
-    start = None
-    for index, penalty in enumerate(penalties):
-        problem = _Problem(features[train], labels[train], num_classes, penalty)
-        # Choosing among penalties needs no more than a coarse solution; the chosen one is solved in full.
-        start, _ = problem.solve(max(settings.tolerance, 1e-4), settings.max_iterations, start)
-        log_probabilities = log_softmax(features[held_out], start)
-        scores[index, :, 0] = -log_probabilities[np.arange(len(held_out)), labels[held_out]]
-        scores[index, :, 1] = log_probabilities.argmax(axis=1) == labels[held_out]
-    return scores
+    log_probabilities = predict_along_penalties(
+        features[train],
+        labels[train],
+        features[held_out],
+        num_classes=num_classes,
+        penalties=penalties,
+        settings=settings,
+    )
+    losses = -log_probabilities[:, np.arange(len(held_out)), labels[held_out]]
+    hits = log_probabilities.argmax(axis=2) == labels[held_out]
+    return np.stack([losses, hits], axis=2)

@@ -1,0 +1,121 @@
+"""How good the probes of every depth are, which differences are real, and the depth that follows from them.
+
+Knows predictions of images that were held out within train; no features, no network.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from regraft.evaluation.intervals import Bootstrap, resample_weights
+from regraft.evaluation.metrics import FloatArray, IntArray
+from regraft.training.depth import DepthProbe
+
+DepthMetric = Literal["accuracy", "log_loss"]
+_SIGN = {"accuracy": 1, "log_loss": -1}
+_FAMILIES: tuple[Literal["last", "concat"], ...] = ("last", "concat")
+_LEAST_PROBABILITY = np.finfo(np.float64).eps  # as scikit-learn counts a probability of 0
+
+
+def measure_depths(
+    probes: Sequence[DepthProbe],
+    labels: IntArray,
+    *,
+    groups: Sequence[str | None],
+    bootstrap: Bootstrap,
+) -> list[dict[str, Any]]:
+    """Accuracy and log-loss of every probe with intervals, and paired differences from the best and the last.
+
+    Args:
+        probes: As `probe_depths` gives them.
+        labels: `(N,)` int64, of the images that they predict.
+        groups: N group names, None for an image without one: whole groups are drawn.
+        bootstrap: How to resample; all probes are measured on the same resamples.
+
+    Returns:
+        A row a probe, in their order: `features` (`last` or `concat`), `stage`, `feature_dim`; `accuracy` and
+        `log_loss`, each `{value, low, high}`; `minus_best` and `minus_last` with the same metrics, each
+        `{value, low, high, standard_error}`: this probe minus the best with its kind of features, and minus the deepest
+        stage alone.
+    """
+    rows = np.arange(len(labels))
+    predicted = [probe.probabilities for probe in probes]
+    values = {
+        "accuracy": np.stack([np.argmax(one, axis=1) == labels for one in predicted], axis=1).astype(float),
+        "log_loss": np.stack(
+            [-np.log(np.maximum(one[rows, labels], _LEAST_PROBABILITY)) for one in predicted], axis=1
+        ),
+    }
+    families = {kind: [i for i, probe in enumerate(probes) if probe.features == kind] for kind in _FAMILIES}
+    table: list[dict[str, Any]] = [
+        {"features": probe.features, "stage": probe.stage, "feature_dim": probe.feature_dim}
+        for probe in probes
+    ]
+    tail = (1 - bootstrap.confidence) / 2
+    resampled: dict[str, list[FloatArray]] = {metric: [] for metric in values}
+    for weights in resample_weights(len(labels), bootstrap=bootstrap, groups=groups):
+        for metric, of_images in values.items():
+            resampled[metric].append(of_images.T @ weights / weights.sum(axis=0))
+    for metric, of_images in values.items():
+        means = of_images.mean(axis=0)
+        draws = np.concatenate(resampled[metric], axis=1)
+        best = {
+            kind: max(family, key=lambda i: _SIGN[metric] * means[i]) for kind, family in families.items()
+        }
+        for index, row in enumerate(table):
+            row[metric] = _interval(means[index], draws[index], tail)
+            others = {"minus_best": best[row["features"]], "minus_last": families["last"][-1]}
+            for name, other in others.items():
+                difference = draws[index] - draws[other]
+                row.setdefault(name, {})[metric] = {
+                    **_interval(means[index] - means[other], difference, tail),
+                    "standard_error": float(difference.std()),
+                }
+    return table
+
+
+def choose_depth(
+    table: Sequence[Mapping[str, Any]], *, features: Literal["last", "concat"], metric: DepthMetric
+) -> tuple[str, str]:
+    """The shallowest depth that is not told from the best one.
+
+    A depth counts as equal to the best if its paired difference from it is within one standard error of that
+    difference: what differs by chance is decided by what is cheaper to run.
+
+    Args:
+        table: Rows of `measure_depths`, from shallow to deep.
+        features: Whether the head will see the last stage kept alone, or all stages up to it.
+        metric: What counts.
+
+    Returns:
+        The stage to cut after, and why, as a sentence.
+
+    Source:
+        The one-standard-error rule of Breiman et al. 1984, section 3.4.3, on paired differences: groups that are
+        hard for every depth do not widen it.
+    """
+    rows = [row for row in table if row["features"] == features]
+    sign = _SIGN[metric]
+    best = max(rows, key=lambda row: sign * row[metric]["value"])
+    equal = (
+        row
+        for row in rows
+        if sign * row["minus_best"][metric]["value"] + row["minus_best"][metric]["standard_error"] >= 0
+    )
+    chosen = next(equal)
+    what = metric.replace("_", "-")
+    if chosen is best:
+        return chosen["stage"], (
+            f"{best['stage']} has the best {what} of all depths, {best[metric]['value']:.3f}, and every shallower one "
+            "is more than a standard error worse"
+        )
+    return chosen["stage"], (
+        f"{chosen['stage']} has {what} {chosen[metric]['value']:.3f}; the best, {best['stage']} with "
+        f"{best[metric]['value']:.3f}, is better by no more than one standard error and costs more to run"
+    )
+
+
+def _interval(value: float, resampled: FloatArray, tail: float) -> dict[str, float]:
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return {"value": float(value), "low": float(low), "high": float(high)}

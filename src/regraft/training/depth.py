@@ -1,0 +1,131 @@
+"""Linear probes at every depth of a network: what each stage's features, alone and joined, say of the labels.
+
+Knows features and labels of the training images only: `val` and `test` are never handed in.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from regraft.messages import report_progress
+from regraft.training.features import stage_columns
+from regraft.training.linear_probe import (
+    Floats,
+    Ints,
+    SolverSettings,
+    group_folds,
+    predict_along_penalties,
+    standardisation,
+)
+
+_TASK = "probing depths"
+
+
+@dataclass(frozen=True)
+class DepthProbe:
+    """One probe's predictions of images that it did not learn from.
+
+    Attributes:
+        features: `last`: of its stage alone; `concat`: of its stage and all before it. The words of
+            `train_head.features`.
+        stage: The deepest stage that has to be run.
+        feature_dim: How many features.
+        probabilities: `(N, K)` float64, each row by the probe of the fold that held it out.
+        penalties: L2 penalty of each fold, chosen on the other folds.
+    """
+
+    features: Literal["last", "concat"]
+    stage: str
+    feature_dim: int
+    probabilities: Floats
+    penalties: tuple[float, ...]
+
+
+def probe_depths(
+    features: NDArray[np.float32],
+    feature_dims: Mapping[str, int],
+    labels: Ints,
+    *,
+    num_classes: int,
+    groups: Ints,
+    settings: SolverSettings,
+) -> list[DepthProbe]:
+    """Cross-validated linear probes on each stage alone, and on each stage together with all before it.
+
+    A fold's penalty is the one with the least log-loss on the *other* folds' held-out rows, so no row takes part in
+    choosing the penalty that it is judged under, and no probe is fitted twice.
+
+    Args:
+        features: `(N, D)` float32, the stages side by side as `extract_features` gives them; training images only.
+        feature_dims: Length of each stage's features, in depth order.
+        labels: `(N,)` int64 in [0, num_classes).
+        num_classes: K ≥ 2.
+        groups: `(N,)` group numbers; a group is never on both sides of a fold. All probes share the folds.
+        settings: Candidate penalties, folds, tolerance.
+
+    Returns:
+        The stages alone from shallow to deep, then joined, from the first alone to all.
+
+    Raises:
+        ValueError: If the features are not as wide as the stages, or no fold can be made of the groups.
+    """
+    columns = stage_columns(feature_dims)
+    if features.shape[1] != sum(feature_dims.values()):
+        raise ValueError(
+            f"{features.shape[1]} features, but the stages have {sum(feature_dims.values())}: run build_backbone again"
+        )
+    folds = group_folds(labels, groups, num_classes, settings)
+    probes: list[DepthProbe] = []
+    for stage, own in columns.items():
+        probes.append(_probe(features[:, own], "last", stage, labels, num_classes, folds, settings))
+        report_progress(_TASK, len(probes), 2 * len(columns))
+    for stage, own in columns.items():
+        if own.start == 0:  # the first stage alone is all up to it
+            probes.append(replace(probes[0], features="concat"))
+        else:
+            joined = features[:, : own.stop]
+            probes.append(_probe(joined, "concat", stage, labels, num_classes, folds, settings))
+        report_progress(_TASK, len(probes), 2 * len(columns))
+    return probes
+
+
+def _probe(
+    features: NDArray[np.float32],
+    kind: Literal["last", "concat"],
+    stage: str,
+    labels: Ints,
+    num_classes: int,
+    folds: list[tuple[Ints, Ints]],
+    settings: SolverSettings,
+) -> DepthProbe:
+    penalties = sorted(settings.penalties, reverse=True)
+    predicted, losses = [], []
+    # One thread: sums over more are rounded otherwise, and the result would depend on the machine's cores.
+    with threadpool_limits(1):
+        for train, held_out in folds:
+            # Of the rows learnt from: what is rare there may be far out in a new group, as it is for a head in use.
+            mean, scale = standardisation(features[train])
+            centre, width = mean.astype(np.float32), scale.astype(np.float32)
+            log_probabilities = predict_along_penalties(
+                (features[train] - centre)
+                / width,  # float32: half the time, and the tolerance is far coarser
+                labels[train],
+                (features[held_out] - centre) / width,
+                num_classes=num_classes,
+                penalties=penalties,
+                settings=settings,
+            )
+            predicted.append(log_probabilities)
+            losses.append(-log_probabilities[:, np.arange(len(held_out)), labels[held_out]].sum(axis=1))
+    probabilities = np.full((len(labels), num_classes), np.nan)
+    chosen = []
+    for fold, (_, held_out) in enumerate(folds):
+        others = np.sum([loss for other, loss in enumerate(losses) if other != fold], axis=0)
+        best = int(np.argmin(others)) if len(folds) > 1 else 0
+        probabilities[held_out] = np.exp(predicted[fold][best])
+        chosen.append(penalties[best])
+    return DepthProbe(kind, stage, features.shape[1], probabilities, tuple(chosen))
