@@ -28,6 +28,23 @@ DATA_CARD = {
     "sizes": {"width": {"smallest": 30.0, "median": 300.0, "largest": 3000.0}},
     "drift": [],
 }
+BALANCE = {
+    "asked": "auto",
+    "chosen": "class_weights",
+    "reason": "log-loss on val: none 0.5140, class_weights 0.4650; class_weights is the least",
+    "candidates": [
+        {
+            "balance": name,
+            "balanced_log_loss": loss,
+            "balanced_accuracy": 0.788,
+            "log_loss": 0.3,
+            "accuracy": 0.851,
+            "excess": loss - 0.465,
+            "standard_error": 0.0194 * (loss > 0.465),
+        }
+        for name, loss in (("none", 0.514), ("class_weights", 0.465))
+    ],
+}
 SETTINGS = {
     "fine_tune": {"learning_rate": 3e-4, "stages": ["blocks.5", "head"], "compile": False},
     "seed": None,
@@ -56,6 +73,7 @@ def render_with(metrics: Any, figures: Any) -> str:
         metrics,
         figures,
         title="solar & cells",
+        balance=BALANCE,
         data_card=DATA_CARD,
         contact_sheet=sheet,
         ingest_report=INGEST_REPORT,
@@ -178,3 +196,10 @@ def test_warnings_of_ingest_are_the_first_line(
     monkeypatch.setitem(INGEST_REPORT, "warnings", [torn])
     body = render(build_tables()).partition("<header>")[2]
     assert body.index(torn) < body.index("<h1>")
+
+
+def test_what_was_done_about_uneven_classes_is_told_with_its_numbers(page: str) -> None:
+    assert "The loss of each image was weighted so that every class counts the same" in page
+    assert "Chosen by log-loss on val: none 0.5140" in page
+    assert "<th>class weights, chosen</th>" in page
+    assert '<td class="number">+0.049 ± 0.019</td>' in page

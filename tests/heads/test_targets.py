@@ -88,3 +88,15 @@ def test_targets_survive_json(target: BinaryTarget | MulticlassTarget) -> None:
     assert TypeAdapter(Target).validate_json(target.model_dump_json()) == target
     with pytest.raises(ValidationError):
         target.column = "other"
+
+
+@pytest.mark.parametrize("target", [BINARY, THREE])
+def test_weights_multiply_each_images_loss(target: BinaryTarget | MulticlassTarget) -> None:
+    logits = torch.tensor([[0.3, -1.0, 0.2], [2.0, 0.1, -0.4]])[:, : target.num_outputs]
+    labels, weights = torch.tensor([0, 1]), torch.tensor([0.5, 3.0])
+    each = [
+        target.loss(logits[row : row + 1], labels[row : row + 1], label_smoothing=0.1).item()
+        for row in (0, 1)
+    ]
+    weighted = target.loss(logits, labels, label_smoothing=0.1, weights=weights).item()
+    assert weighted == pytest.approx((0.5 * each[0] + 3 * each[1]) / 2, rel=1e-6)

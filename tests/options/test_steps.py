@@ -85,12 +85,13 @@ def test_a_file_of_weights_is_an_external_path() -> None:
 
 
 def test_head_options_reach_layers_and_settings() -> None:
-    linear = TrainHeadOptions(head={"kind": "linear", "penalties": [2, 1], "seed": 3}).head
+    linear = TrainHeadOptions(balance="none", head={"kind": "linear", "penalties": [2, 1], "seed": 3}).head
     assert linear.layers() == LinearLayers()
     settings = linear.settings()
     assert isinstance(settings, SolverSettings)
     assert (settings.penalties, settings.seed, settings.num_folds) == ((2.0, 1.0), 3, 5)
-    mlp = TrainHeadOptions(head={"kind": "mlp", "hidden_sizes": [9, 8], "dropout": 0.1, "patience": 4}).head
+    mlp_head = {"kind": "mlp", "hidden_sizes": [9, 8], "dropout": 0.1, "patience": 4}
+    mlp = TrainHeadOptions(balance="none", head=mlp_head).head
     assert mlp.layers() == MlpLayers(kind="mlp", hidden_sizes=(9, 8), dropout=0.1)
     assert isinstance(mlp.settings(), MlpSettings)
     assert mlp.settings().patience == 4

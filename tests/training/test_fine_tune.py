@@ -6,12 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import log_loss as sklearn_log_loss
 from torch import nn
 
 from regraft.backbones.backbone import tensor_digest
 from regraft.classifier import Classifier, classifier_bytes
 from regraft.classifier.classifier import normalize_pixels
 from regraft.save_points import NoSavePoints, SavePoints
+from regraft.training.balance import Balance, even_weights, learning_shares
 from regraft.training.fine_tune import (
     FineTuned,
     FineTuneSettings,
@@ -474,3 +477,47 @@ def test_a_save_point_of_other_training_is_not_gone_on_from(tune: Tune) -> None:
         tune(save_points=save_points, seed=1)
     result = tune(save_points=save_points)
     assert classifier_bytes(result.classifier) == classifier_bytes(tune().classifier)
+
+
+def even(split: Labelled, balance: Balance) -> Labelled:
+    return dataclasses.replace(split, shares=learning_shares(split.labels, balance))
+
+
+def test_weights_and_draws_change_what_is_learnt_and_what_is_best(
+    tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled]
+) -> None:
+    rows = np.flatnonzero((shapes[0].labels > 0) | (np.arange(30) < 6))  # few discs
+    train = Labelled(shapes[0].pixels[rows], shapes[0].labels[rows])
+    balances: tuple[Balance, ...] = ("none", "class_weights", "balanced_sampler")
+    histories = {
+        balance: tune(fitted_probe, train=even(train, balance), num_stages=1, max_epochs=2).history
+        for balance in balances
+    }
+    assert len({history[-1]["val_log_loss"] for history in histories.values()}) == 3
+    plain = tune(fitted_probe, train=train, num_stages=1, max_epochs=2).history
+    assert plain == histories["none"]
+
+
+def test_balanced_val_counts_every_class_the_same(
+    tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled]
+) -> None:
+    val = even(shapes[1], "class_weights")
+    history = tune(fitted_probe, val=val, num_stages=1, max_epochs=0).history
+    probabilities = fitted_probe.target.probabilities(logits(fitted_probe, val)).numpy()
+    expected = balanced_accuracy_score(val.labels, probabilities.argmax(axis=1))
+    assert history[0]["val_accuracy"] == pytest.approx(expected)
+    weighted = sklearn_log_loss(val.labels, probabilities, sample_weight=even_weights(val.labels))
+    assert history[0]["val_log_loss"] == pytest.approx(weighted, abs=1e-6)
+
+
+def test_a_rare_class_shown_by_weights_or_draws_is_labelled_from_the_manifest() -> None:
+    manifest = pd.DataFrame({"split": ["train"] * 4 + ["val"] * 4, "kind": [0, 0, 0, 1, 1, 1, 1, 0]})
+    pixels = np.zeros((8, 2, 2, 3), np.uint8)
+    train = labelled(pixels, manifest, "train", "kind", "balanced_sampler").shares
+    val = labelled(pixels, manifest, "val", "kind", "balanced_sampler").shares
+    assert train is not None
+    assert val is not None
+    assert train.draws.tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2])
+    assert train.weights.tolist() == [1, 1, 1, 1]
+    assert val.weights.tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2])  # measured, not drawn
+    assert val.draws.tolist() == [1, 1, 1, 1]

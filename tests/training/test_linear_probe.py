@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold
 
+from regraft.training.balance import even_weights
 from regraft.training.linear_probe import (
     SolverSettings,
     _Problem,
@@ -39,21 +40,27 @@ def logits_of(probe, features):
     return features.astype(np.float64) @ probe.weight.T + probe.bias
 
 
+@pytest.mark.parametrize("class_weight", [None, "balanced"])
 @pytest.mark.parametrize("penalty", [1.0, 0.01])
 @pytest.mark.parametrize("num_classes", [2, 3])
-def test_solution_is_scikit_learns(num_classes: int, penalty: float) -> None:
+def test_solution_is_scikit_learns(num_classes: int, penalty: float, class_weight: str | None) -> None:
     features, labels = make_data(num_classes)
+    is_kept = (labels > 0) | (np.arange(len(labels)) % 5 == 0)  # of the first class a fifth
+    features, labels = features[is_kept], labels[is_kept]
     probe = fit_linear_probe(
         features,
         labels,
         num_classes=num_classes,
         groups=each_alone(labels),
         settings=replace(SETTINGS, penalties=(penalty,)),
+        weights=even_weights(labels) if class_weight else None,
     )
     mean, scale = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
     standardised = (features - mean) / scale
     # Its objective is C · the sum of losses + ‖weight‖² / 2.
-    reference = LogisticRegression(C=1 / (penalty * len(labels)), tol=1e-10, max_iter=10_000)
+    reference = LogisticRegression(
+        C=1 / (penalty * len(labels)), tol=1e-10, max_iter=10_000, class_weight=class_weight
+    )
     reference.fit(standardised, labels)
     np.testing.assert_allclose(probe.weight * scale, reference.coef_, rtol=0, atol=1e-4)
     logits, expected = logits_of(probe, features), reference.decision_function(standardised)
@@ -72,7 +79,8 @@ def test_solution_is_scikit_learns(num_classes: int, penalty: float) -> None:
 @pytest.mark.parametrize("num_classes", [2, 4])
 def test_gradient_is_that_of_the_objective(num_classes: int) -> None:
     features, labels = make_data(num_classes, num_rows=20, num_features=3)
-    problem = _Problem(features.astype(np.float64) / 100, labels, num_classes, 0.3)
+    weights = np.linspace(0.5, 1.5, len(labels))
+    problem = _Problem(features.astype(np.float64) / 100, labels, weights, num_classes, 0.3)
     shape = (1 if num_classes == 2 else num_classes, 4)
     point = np.random.default_rng(0).normal(size=shape)
     numeric = approx_fprime(point.ravel(), lambda flat: problem.objective(flat.reshape(shape))[0], 1e-7)
@@ -81,7 +89,7 @@ def test_gradient_is_that_of_the_objective(num_classes: int) -> None:
 
 
 def test_objective_by_hand() -> None:
-    problem = _Problem(np.array([[1.0], [-1.0]]), np.array([1, 1]), 2, 0.5)
+    problem = _Problem(np.array([[1.0], [-1.0]]), np.array([1, 1]), np.ones(2), 2, 0.5)
     loss, gradient = problem.objective(np.array([[np.log(3), 0.0]]))
     # Probabilities of the label 3/4 and 1/4; the penalty is 0.25 · ln²3.
     assert loss == pytest.approx(-(np.log(0.75) + np.log(0.25)) / 2 + 0.25 * np.log(3) ** 2, abs=1e-12)

@@ -7,6 +7,7 @@ from torch import nn
 
 from regraft.heads.layers import MlpLayers
 from regraft.heads.targets import target_for
+from regraft.training.balance import Balance
 from regraft.training.mlp_head import FittedHead, MlpSettings, fit_mlp_head
 
 SETTINGS = MlpSettings(
@@ -35,6 +36,22 @@ def make_layers(dropout: float = 0.0) -> nn.Sequential:
 
 def fit(val: tuple[np.ndarray, np.ndarray] = VAL, **changes: float) -> FittedHead:
     return fit_mlp_head(make_layers(0.1), TARGET, TRAIN, val, settings=replace(SETTINGS, **changes))
+
+
+def test_balancing_finds_more_of_a_rare_class() -> None:
+    generator = np.random.default_rng(0)
+    labels = (np.arange(400) % 20 == 0).astype(np.int64)
+    features = (generator.normal(size=(400, 2)) + 1.2 * labels[:, None]).astype(np.float32)
+    train, val = (features[:200], labels[:200]), (features[200:], labels[200:])
+    found = {}
+    balances: tuple[Balance, ...] = ("none", "class_weights", "balanced_sampler")
+    for balance in balances:
+        head = fit_mlp_head(make_layers(), TARGET, train, val, settings=SETTINGS, balance=balance).head
+        with torch.no_grad():
+            is_rare = head(torch.from_numpy(val[0])).squeeze(1) > 0
+        found[balance] = is_rare[val[1] == 1].double().mean().item()
+    assert found["none"] < 0.4
+    assert min(found["class_weights"], found["balanced_sampler"]) > 0.6
 
 
 def val_loss(head: nn.Sequential, val: tuple[np.ndarray, np.ndarray]) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 from matplotlib.figure import Figure
 
+from regraft.evaluation.estimate_texts import difference_text, interval_text, number_text
 from regraft.evaluation.figure_style import BASELINE_COLOUR, MODEL_COLOURS, percent, png_bytes
 from regraft.evaluation.metrics import METRICS
 from regraft.evaluation.plain_tables import dotted, tables_of
@@ -32,6 +33,17 @@ CAPTIONS = {
     "mistakes": "A wrong label, an odd image, or something learnt wrongly: worth a look, one by one.",
 }
 
+_AS_IF_EVEN = (
+    "so it gives the probabilities of a world in which all classes are equally frequent: the rare ones are found "
+    "more often, at more false alarms, and log-loss and calibration error on test suffer."
+)
+BALANCE_SENTENCES = {
+    "none": "Classes of unequal size were learnt from as they are, so a rare class needs more evidence.",
+    "class_weights": "The loss of each image was weighted so that every class counts the same, "
+    + _AS_IF_EVEN,
+    "balanced_sampler": "Every class was drawn equally often, " + _AS_IF_EVEN,
+}
+
 _SHOWN_ELSEWHERE = {"notes", "num_images"}  # of the data card
 _PIXELS_PER_INCH = 100  # one for all figures, so that their letters have one size
 
@@ -41,6 +53,7 @@ def render_report(
     figures: Mapping[str, Figure],
     *,
     title: str,
+    balance: Mapping[str, Any],
     data_card: Mapping[str, Any],
     contact_sheet: Figure,
     ingest_report: Mapping[str, Any],
@@ -52,6 +65,7 @@ def render_report(
         metrics: What `measure` gave.
         figures: What `make_figures` gave; shown in this order.
         title: Heading of the page, for instance the name of the model.
+        balance: What `fit_balanced_head` chose.
         data_card: What `describe_data` gave.
         contact_sheet: Training images of each class.
         ingest_report: What ingest found: numbers, texts, and lists or mappings of them; long lists are cut,
@@ -77,6 +91,7 @@ def render_report(
         figures=[_picture(name, figure) for name, figure in figures.items()],
         per_class=_per_class(metrics),
         counts=_counts(metrics),
+        balance=_balance(balance),
         contact_sheet=_picture("contact_sheet", contact_sheet),
         card_notes=data_card["notes"],
         card=list(tables_of({key: value for key, value in data_card.items() if key not in _SHOWN_ELSEWHERE})),
@@ -104,8 +119,8 @@ def headline(metrics: Mapping[str, Any]) -> str:
     return (
         f"Of {metrics['num_images']['test']:,} test images the fine-tuned model gets "
         f"{percent(tuned['value'])} right ({_confidence(metrics)} interval {low} to {high}), the linear "
-        f"probe {_with_interval(probe, 'accuracy')}; without looking at a pixel, the {BASELINE_TITLES[name]} "
-        f"gives {_with_interval(baseline, 'accuracy')}."
+        f"probe {interval_text(probe, 'accuracy')}; without looking at a pixel, the {BASELINE_TITLES[name]} "
+        f"gives {interval_text(baseline, 'accuracy')}."
     )
 
 
@@ -113,7 +128,7 @@ def verdict(metrics: Mapping[str, Any]) -> str:
     """One sentence on whether fine-tuning has changed the accuracy by more than chance."""
     difference = metrics["test"]["difference"]["accuracy"]
     low, high = difference["low"], difference["high"]
-    change = _difference(difference, "accuracy")
+    change = difference_text(difference, "accuracy")
     if low > 0:
         return f"Fine-tuning helps: {change} points of accuracy over the probe."
     if high < 0:
@@ -173,10 +188,10 @@ def _comparison(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
             "title": row.title,
             "is_headline": row.is_headline,
             "direction": "↑" if row.higher_is_better else "↓",
-            "test": [_with_interval(metrics["test"][model][name], name) for model in MODELS],
-            "difference": _difference(metrics["test"]["difference"][name], name),
+            "test": [interval_text(metrics["test"][model][name], name) for model in MODELS],
+            "difference": difference_text(metrics["test"]["difference"][name], name),
             "is_clear": _is_clear(metrics["test"]["difference"][name]),
-            "val": [_number(metrics["val"][model][name]["value"], name) for model in MODELS],
+            "val": [number_text(metrics["val"][model][name]["value"], name) for model in MODELS],
             "reasons": sorted(
                 {of[name]["reason"] for of in metrics["test"].values() if "reason" in of[name]}
             ),
@@ -212,38 +227,28 @@ def _counts(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [*rows, {"title": "all", "counts": [metrics["num_images"][split] for split in splits]}]
 
 
+def _balance(balance: Mapping[str, Any]) -> dict[str, Any]:
+    """What was done about classes of unequal size, and a row a way that was tried."""
+    return {
+        "sentence": BALANCE_SENTENCES[balance["chosen"]],
+        "reason": f"Chosen by {balance['reason']}." if balance["asked"] == "auto" else "",
+        "rows": [
+            [
+                f"{row['balance'].replace('_', ' ')}{', chosen' * (row['balance'] == balance['chosen'])}",
+                f"{row['balanced_log_loss']:.3f}",
+                f"+{row['excess']:.3f} ± {row['standard_error']:.3f}" if row["excess"] else "least",
+                percent(row["balanced_accuracy"]),
+                f"{row['log_loss']:.3f}",
+                percent(row["accuracy"]),
+            ]
+            for row in balance["candidates"]
+        ],
+    }
+
+
 def _confidence(metrics: Mapping[str, Any]) -> str:
     """`95 %`."""
     return f"{100 * metrics['resampling']['confidence']:g} %"
-
-
-def _number(value: float | None, metric: str) -> str:
-    """A metric's value: percent for fractions, else three digits."""
-    if value is None:
-        return "–"
-    return percent(value) if METRICS[metric].is_fraction else f"{value:.3f}"
-
-
-def _with_interval(estimate: Mapping[str, Any], metric: str) -> str:
-    """`92.5 % (90.5 to 94.5)`."""
-    text = _number(estimate["value"], metric)
-    if estimate["low"] is None:
-        return text
-    low, high = (_number(estimate[key], metric).removesuffix(" %") for key in ("low", "high"))
-    return f"{text} ({low} to {high})"
-
-
-def _difference(estimate: Mapping[str, Any], metric: str) -> str:
-    """`+4.3 (+2.1 to +6.4)`, in percentage points for fractions."""
-    if estimate["value"] is None:
-        return "–"
-    scale, digits = (100, 1) if METRICS[metric].is_fraction else (1, 3)
-    shown = [
-        f"{scale * estimate[key]:+.{digits}f}".replace("-", "−")
-        for key in ("value", "low", "high")
-        if estimate[key] is not None
-    ]
-    return shown[0] if len(shown) == 1 else f"{shown[0]} ({shown[1]} to {shown[2]})"
 
 
 def _is_clear(estimate: Mapping[str, Any]) -> bool:

@@ -25,13 +25,16 @@ class BinaryTarget(BaseModel):
         """Logits a head must give."""
         return 1
 
-    def loss(self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float) -> "Tensor":
+    def loss(
+        self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float, weights: "Tensor | None" = None
+    ) -> "Tensor":
         """Mean binary cross-entropy.
 
         Args:
             logits: `(B, 1)` float.
             labels: `(B,)` int64 in {0, 1}, or float in [0, 1]: the probability of the second label.
             label_smoothing: Fraction in [0, 1) of each label spread evenly over both classes.
+            weights: `(B,)` float, by which each image's loss is multiplied; the sum is divided by B all the same.
 
         Returns:
             A scalar, in nats.
@@ -39,7 +42,7 @@ class BinaryTarget(BaseModel):
         from torch.nn import functional
 
         targets = labels.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
-        return functional.binary_cross_entropy_with_logits(logits.squeeze(1), targets)
+        return functional.binary_cross_entropy_with_logits(logits.squeeze(1), targets, weights)
 
     def probabilities(self, logits: "Tensor") -> "Tensor":
         """`(B, 1)` logits to `(B, 2)` float64 probabilities; rows sum to 1."""
@@ -63,20 +66,24 @@ class MulticlassTarget(BaseModel):
         """Logits a head must give."""
         return len(self.label_names)
 
-    def loss(self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float) -> "Tensor":
+    def loss(
+        self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float, weights: "Tensor | None" = None
+    ) -> "Tensor":
         """Mean cross-entropy.
 
         Args:
             logits: `(B, K)` float.
             labels: `(B,)` int64 in [0, K), or `(B, K)` float class probabilities.
             label_smoothing: Fraction in [0, 1) of each label spread evenly over all classes.
+            weights: `(B,)` float, by which each image's loss is multiplied; the sum is divided by B all the same.
 
         Returns:
             A scalar, in nats.
         """
         from torch.nn import functional
 
-        return functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        losses = functional.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="none")
+        return (losses if weights is None else losses * weights).mean()
 
     def probabilities(self, logits: "Tensor") -> "Tensor":
         """`(B, K)` logits to `(B, K)` float64 probabilities; rows sum to 1."""

@@ -93,6 +93,8 @@ class TrainHeadOptions(Options):
 
     Attributes:
         head: Its layers and how they are fitted.
+        balance: What is done about classes of unequal size, here and in fine-tuning; `auto` chooses on `val`.
     """
 
+    balance: Literal["none", "class_weights", "balanced_sampler", "auto"]
     head: Annotated[LinearHeadOptions | MlpHeadOptions, Field(discriminator="kind")]

@@ -16,6 +16,7 @@ from torch import nn
 from regraft.classifier.classifier import Classifier
 from regraft.classifier.views import ViewSet
 from regraft.save_points import SavePoints
+from regraft.training.balance import Balance, Shares, learning_shares
 from regraft.training.border import ArrayStore, border_inputs
 from regraft.training.optimiser import OptimiserSettings
 from regraft.training.reproducibility import Compute
@@ -65,10 +66,12 @@ class Labelled:
     Attributes:
         pixels: `(N, S, S, 3)` uint8.
         labels: `(N,)` int64.
+        shares: What each image counts; None: all the same.
     """
 
     pixels: NDArray[np.uint8]
     labels: Ints
+    shares: Shares | None = None
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,10 @@ def fine_tune(
         save_points=save_points,
     )
     best_epoch, history = loop.run(
-        Examples(inputs["train"], train.labels), Examples(inputs["val"], val.labels)
+        *(
+            Examples(inputs[name], split.labels, split.shares or learning_shares(split.labels, "none"))
+            for name, split in (("train", train), ("val", val))
+        )
     )
     return FineTuned(classifier.requires_grad_(False).cpu(), best_epoch, history)
 
@@ -172,7 +178,15 @@ def num_trained(classifier: Classifier, num_stages: int) -> Mapping[str, int]:
     return counts | {"head": sum(parameter.numel() for parameter in classifier.head.parameters())}
 
 
-def labelled(pixels: NDArray[np.uint8], manifest: pd.DataFrame, split: str, column: str) -> Labelled:
-    """The images of a split with the labels of a target's column; pixels are copied into memory."""
+def labelled(
+    pixels: NDArray[np.uint8], manifest: pd.DataFrame, split: str, column: str, balance: Balance = "none"
+) -> Labelled:
+    """The images of a split with the labels of a target's column; pixels are copied into memory.
+
+    What is only measured is weighted where what is learnt from is weighted or drawn evenly.
+    """
     rows = np.flatnonzero(manifest["split"] == split)
-    return Labelled(np.ascontiguousarray(pixels[rows]), manifest[column].to_numpy(np.int64)[rows])
+    labels = manifest[column].to_numpy(np.int64)[rows]
+    is_learnt = split == "train" or balance == "none"
+    shares = learning_shares(labels, balance if is_learnt else "class_weights")
+    return Labelled(np.ascontiguousarray(pixels[rows]), labels, shares)

@@ -15,6 +15,7 @@ from regraft.backbones.backbone import Backbone
 from regraft.classifier.files import Head
 from regraft.heads.layers import LinearLayers, MlpLayers
 from regraft.heads.targets import target_for
+from regraft.training.balance import Balance, measuring_weights
 from regraft.training.features import stage_columns
 from regraft.training.linear_probe import LinearProbe, SolverSettings, fit_linear_probe
 from regraft.training.mlp_head import MlpSettings, fit_mlp_head
@@ -32,6 +33,7 @@ def fit_head(
     *,
     layers: LinearLayers | MlpLayers,
     settings: SolverSettings | MlpSettings,
+    balance: Balance = "none",
 ) -> tuple[Head, dict[str, Any]]:
     """Fit a head on the features at the backbone's cut.
 
@@ -42,6 +44,7 @@ def fit_head(
         label_names: The one target: its column and its labels in the order of their numbers.
         layers: What the head is made of.
         settings: `SolverSettings` for linear layers, `MlpSettings` for others.
+        balance: What is done about classes of unequal size.
 
     Returns:
         The head for raw features at the cut, and how it was found: a summary and a row a candidate or an epoch.
@@ -66,7 +69,13 @@ def fit_head(
     modules.to_empty(device="cpu")
     if isinstance(settings, SolverSettings):
         groups = group_numbers(manifest.iloc[splits["train"]])
-        probe = fit_linear_probe(*data["train"], num_classes=len(names), groups=groups, settings=settings)
+        probe = fit_linear_probe(
+            *data["train"],
+            num_classes=len(names),
+            groups=groups,
+            settings=settings,
+            weights=measuring_weights(data["train"][1], balance),
+        )
         _put_into(modules, probe)
         summary: dict[str, Any] = {
             "criterion": f"largest gradient entry at most {settings.tolerance:g}",
@@ -78,7 +87,7 @@ def fit_head(
         rows = probe.history
         used_up = f"{probe.iterations} iterations; raise train_head.head.max_iterations, or the penalties"
     else:
-        fitted = fit_mlp_head(modules, target, data["train"], data["val"], settings=settings)
+        fitted = fit_mlp_head(modules, target, data["train"], data["val"], settings=settings, balance=balance)
         modules, rows = fitted.head, fitted.history
         summary = {
             "criterion": f"no lower log-loss on val for {settings.patience} epochs",

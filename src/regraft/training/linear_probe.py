@@ -1,6 +1,6 @@
 """The linear probe: logistic regression on frozen features, solved to a tolerance, its penalty cross-validated.
 
-Knows arrays and labels only; no network is run here.
+Knows arrays, labels and weights only; no network is run here.
 """
 
 from collections.abc import Sequence
@@ -67,11 +67,12 @@ def fit_linear_probe(
     num_classes: int,
     groups: Ints,
     settings: SolverSettings,
+    weights: Floats | None = None,
 ) -> LinearProbe:
     """Solve an L2-penalised logistic regression by full-batch L-BFGS.
 
-    The objective is mean cross-entropy + penalty / 2 · ‖weight‖² over features standardised to mean 0 and
-    deviation 1; standardisation is folded into the returned layer. The penalty with the least cross-validated
+    The objective is mean (weighted) cross-entropy + penalty / 2 · ‖weight‖² over features standardised to mean 0
+    and deviation 1; standardisation is folded into the returned layer. The penalty with the least cross-validated
     log-loss is taken; of equals the stronger.
 
     Args:
@@ -80,6 +81,7 @@ def fit_linear_probe(
         num_classes: K ≥ 2.
         groups: `(N,)` group numbers; a group is never on both sides of a fold.
         settings: Candidate penalties, folds, tolerance.
+        weights: `(N,)` float64, mean 1, what each row's loss counts, in the cross-validation too; all 1 if None.
 
     Raises:
         ValueError: If a class has no row, or no fold can be made of the groups.
@@ -92,6 +94,7 @@ def fit_linear_probe(
         raise ValueError(f"no training image has label number(s) {missing}; the head cannot learn them")
     mean, scale = standardisation(features)
     standardised = (features.astype(np.float64) - mean) / scale
+    weights = np.ones(len(labels)) if weights is None else weights
     penalties = sorted(settings.penalties, reverse=True)
     history = [{"penalty": penalty} for penalty in penalties]
     # One thread: sums over more are rounded otherwise, and the result would depend on the machine's cores.
@@ -100,13 +103,15 @@ def fit_linear_probe(
         if len(penalties) > 1:
             folds = group_folds(labels, groups, num_classes, settings)
             scores = [
-                _score_fold(standardised, labels, *fold, num_classes, penalties, settings) for fold in folds
+                _score_fold(standardised, labels, weights, *fold, num_classes, penalties, settings)
+                for fold in folds
             ]
-            means = np.concatenate(scores, axis=1).mean(axis=1)
+            held_out = weights[np.concatenate([held_out for _, held_out in folds])]
+            means = (np.concatenate(scores, axis=1) * held_out[:, None]).sum(axis=1) / held_out.sum()
             for row, (loss, accuracy) in zip(history, means.tolist(), strict=True):
                 row |= {"cv_log_loss": loss, "cv_accuracy": accuracy}
             chosen = int(means[:, 0].argmin())
-        problem = _Problem(standardised, labels, num_classes, penalties[chosen])
+        problem = _Problem(standardised, labels, weights, num_classes, penalties[chosen])
         parameters, iterations = problem.solve(settings.tolerance, settings.max_iterations)
         gradient_norm = float(np.abs(problem.objective(parameters)[1]).max())
     weight, bias = parameters[:, :-1] / scale, parameters[:, -1]
@@ -127,6 +132,7 @@ class _Problem:
 
     features: AnyFloats
     labels: Ints
+    weights: Floats
     num_classes: int
     penalty: float
 
@@ -154,10 +160,11 @@ class _Problem:
         weight = parameters[:, :-1]
         log_probabilities = log_softmax(self.features, parameters)
         rows = np.arange(len(self.labels))
-        loss = -log_probabilities[rows, self.labels].mean() + 0.5 * self.penalty * float((weight**2).sum())
+        loss = -(self.weights * log_probabilities[rows, self.labels]).mean()
+        loss += 0.5 * self.penalty * float((weight**2).sum())
         residual = np.exp(log_probabilities)
         residual[rows, self.labels] -= 1
-        residual = residual[:, -len(parameters) :] / len(self.labels)
+        residual = residual[:, -len(parameters) :] * self.weights[:, None] / len(self.labels)
         gradient = np.concatenate(
             [
                 residual.T.astype(self.features.dtype) @ self.features + self.penalty * weight,
@@ -218,6 +225,7 @@ def predict_along_penalties(
     num_classes: int,
     penalties: Sequence[float],
     settings: SolverSettings,
+    weights: Floats | None = None,
 ) -> Floats:
     """Log-probabilities `(penalties, rows, K)` of held-out rows, each penalty's solution starting from the last.
 
@@ -228,10 +236,12 @@ def predict_along_penalties(
         num_classes: K.
         penalties: From strong to weak: then each start is near.
         settings: Tolerance and stop. Choosing needs no more than a coarse solution, so the tolerance is at least 1e-4.
+        weights: `(N,)` what each row's loss counts; all 1 if None.
     """
+    weights = np.ones(len(labels)) if weights is None else weights
     predicted, start = [], None
     for penalty in penalties:
-        problem = _Problem(features, labels, num_classes, penalty)
+        problem = _Problem(features, labels, weights, num_classes, penalty)
         start, _ = problem.solve(max(settings.tolerance, 1e-4), settings.max_iterations, start)
         predicted.append(log_softmax(held_out, start))
     return np.stack(predicted)
@@ -240,6 +250,7 @@ def predict_along_penalties(
 def _score_fold(
     features: Floats,
     labels: Ints,
+    weights: Floats,
     train: Ints,
     held_out: Ints,
     num_classes: int,
@@ -254,6 +265,7 @@ def _score_fold(
         num_classes=num_classes,
         penalties=penalties,
         settings=settings,
+        weights=weights[train],
     )
     losses = -log_probabilities[:, np.arange(len(held_out)), labels[held_out]]
     hits = log_probabilities.argmax(axis=2) == labels[held_out]

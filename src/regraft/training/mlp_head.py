@@ -13,6 +13,7 @@ from torch import nn
 
 from regraft.heads.targets import BinaryTarget, MulticlassTarget
 from regraft.messages import report_metrics
+from regraft.training.balance import Balance, draw_order, learning_shares, measuring_weights
 from regraft.training.reproducibility import numpy_generator, seed_for
 
 Ints = NDArray[np.int64]
@@ -56,6 +57,7 @@ def fit_mlp_head(
     val: tuple[NDArray[np.float32], Ints],
     *,
     settings: MlpSettings,
+    balance: Balance = "none",
 ) -> FittedHead:
     """Train on standardised features; the epoch with the lowest log-loss on `val` is handed back.
 
@@ -67,6 +69,7 @@ def fit_mlp_head(
         train: Features `(N, D)` float32 and labels `(N,)`.
         val: The same, of the validation split.
         settings: See there.
+        balance: What is done about classes of unequal size; unless it is `none`, every class counts the same on `val`.
     """
     mean, scale = train[0].mean(axis=0), train[0].std(axis=0)
     scale = np.where(scale > 1e-6, scale, 1.0).astype(np.float32)
@@ -76,17 +79,21 @@ def fit_mlp_head(
         head.apply(lambda module: module.reset_parameters() if isinstance(module, nn.Linear) else None)
         features, labels = torch.from_numpy((train[0] - mean) / scale), torch.from_numpy(train[1])
         val_features, val_labels = torch.from_numpy((val[0] - mean) / scale), torch.from_numpy(val[1])
+        shares = learning_shares(train[1], balance)
+        weights = torch.from_numpy(shares.weights).float()
+        val_weights = torch.from_numpy(measuring_weights(val[1], balance))
         optimiser = torch.optim.AdamW(
             head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         history: list[dict[str, float]] = []
         best, best_epoch, best_loss = copy.deepcopy(head.state_dict()), 0, np.inf
         for epoch in range(1, settings.max_epochs + 1):
-            order = numpy_generator(settings.seed, "mlp_head", epoch).permutation(len(labels))
+            order = draw_order(shares.draws, numpy_generator(settings.seed, "mlp_head", epoch))
             head.train()
             total = 0.0
             for rows in torch.split(torch.from_numpy(order), settings.batch_size):
-                loss = target.loss(head(features[rows]), labels[rows], label_smoothing=0.0)
+                logits = head(features[rows])
+                loss = target.loss(logits, labels[rows], label_smoothing=0.0, weights=weights[rows])
                 optimiser.zero_grad()
                 torch.autograd.backward(loss)
                 optimiser.step()
@@ -94,8 +101,11 @@ def fit_mlp_head(
             head.eval()
             with torch.no_grad():
                 logits = head(val_features)
-                val_loss = target.loss(logits, val_labels, label_smoothing=0.0).item()
-                accuracy = (target.probabilities(logits).argmax(dim=1) == val_labels).double().mean().item()
+                val_loss = target.loss(
+                    logits, val_labels, label_smoothing=0.0, weights=val_weights.float()
+                ).item()
+                is_right = target.probabilities(logits).argmax(dim=1) == val_labels
+                accuracy = (is_right * val_weights).mean().item()
             row = {"train_loss": total / len(labels), "val_log_loss": val_loss, "val_accuracy": accuracy}
             report_metrics({f"head/{name}": value for name, value in row.items()}, step=epoch)
             history.append({"epoch": epoch, **row})

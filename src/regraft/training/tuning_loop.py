@@ -20,6 +20,7 @@ from regraft.classifier.classifier import Classifier
 from regraft.classifier.views import num_views
 from regraft.messages import report_metrics, report_progress
 from regraft.save_points import SavePoints
+from regraft.training.balance import Shares, draw_order
 from regraft.training.border import BorderInputs
 from regraft.training.mixed import mix_precision
 from regraft.training.optimiser import build_optimiser, set_learning_rates
@@ -34,10 +35,11 @@ _SAVE_POINT = "training"
 
 @dataclass(frozen=True)
 class Examples:
-    """What the first trained stage sees of the images of a split, and their labels `(N,)`."""
+    """What the first trained stage sees of the images of a split, their labels `(N,)`, and what each counts."""
 
     inputs: BorderInputs
     labels: Ints
+    shares: Shares
 
 
 @dataclass
@@ -140,7 +142,7 @@ class TuningLoop:
         num_images = len(train.labels)
         # From seed and epoch alone: a process that goes on in the middle draws the same.
         generator = numpy_generator(self._settings.seed, "fine_tune", state.epoch)
-        order = generator.permutation(num_images)
+        order = draw_order(train.shares.draws, generator)
         views = generator.integers(num_views(self._settings.views), size=num_images)
         num_updates = -(-num_images // size)
         while state.num_updates < num_updates:
@@ -172,8 +174,11 @@ class TuningLoop:
             part = slice(start, start + size)
             logits = self._logits(mixed, train.inputs.batch(rows[part], views[part]))
             targets = torch.as_tensor(train.labels[rows[part]], device=logits.device)
+            weights = torch.as_tensor(
+                train.shares.weights[rows[part]], dtype=logits.dtype, device=logits.device
+            )
             loss = self._classifier.target.loss(
-                logits, targets, label_smoothing=self._settings.label_smoothing
+                logits, targets, label_smoothing=self._settings.label_smoothing, weights=weights
             )
             loss = loss * len(targets) / len(rows)
             return loss.item(), torch.autograd.grad(loss, self._parameters)
@@ -210,8 +215,8 @@ class TuningLoop:
         self._put_back(training_weights)
         of_label = probabilities[np.arange(len(labels)), labels]
         return {
-            "val_log_loss": float(-np.log(np.clip(of_label, 1e-15, 1)).mean()),
-            "val_accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
+            "val_log_loss": float(-(np.log(np.clip(of_label, 1e-15, 1)) * val.shares.weights).mean()),
+            "val_accuracy": float(((probabilities.argmax(axis=1) == labels) * val.shares.weights).mean()),
         }
 
     def _logits(self, backbone: Backbone, border: Tensor) -> Tensor:
@@ -229,8 +234,9 @@ class TuningLoop:
         """What a save point must have been made of, to be gone on from."""
         digest = hashlib.sha256(repr(self._settings).encode())
         digest.update(tensor_digest(self._classifier).encode())
-        for labels in (train.labels, val.labels):
-            digest.update(labels.tobytes())
+        for split in (train, val):
+            for array in (split.labels, split.shares.weights, split.shares.draws):
+                digest.update(array.tobytes())
         return digest.hexdigest()
 
     def _save(self, key: str) -> None:

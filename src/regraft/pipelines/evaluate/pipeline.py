@@ -32,6 +32,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "metrics",
                     "head_history",
                     "fine_tune_history",
+                    "balance",
                     "pixels",
                     "manifest",
                     "data_card",

@@ -16,6 +16,7 @@ def fine_tune(
     head: Any,
     pixels: Any,
     manifest: pd.DataFrame,
+    balance: dict[str, Any],
     preprocessing: dict[str, Any],
     activations: Any,
     fine_tune_save_points: Any,
@@ -33,8 +34,8 @@ def fine_tune(
     with reproducible(resolved):
         result = fine_tune(
             probe,
-            labelled(pixels, manifest, "train", head.target.column),
-            labelled(pixels, manifest, "val", head.target.column),
+            labelled(pixels, manifest, "train", head.target.column, balance["chosen"]),
+            labelled(pixels, manifest, "val", head.target.column, balance["chosen"]),
             settings=options.settings(),
             compute=resolved,
             store=activations,

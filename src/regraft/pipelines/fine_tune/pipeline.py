@@ -16,6 +16,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "head",
                     "pixels",
                     "manifest",
+                    "balance",
                     "preprocessing",
                     "activations",
                     "fine_tune_save_points",

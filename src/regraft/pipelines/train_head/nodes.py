@@ -16,15 +16,16 @@ def train_head(
     manifest: pd.DataFrame,
     label_names: dict[str, list[str]],
     options: TrainHeadOptions,
-) -> tuple[Any, dict[str, Any]]:
-    """The head that sits on the backbone's cut, and how it was found."""
-    from regraft.training.head import fit_head
+) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """The head that sits on the backbone's cut, how it was found, and what is done about uneven classes."""
+    from regraft.training.balanced_head import fit_balanced_head
 
-    return fit_head(
+    return fit_balanced_head(
         features,
         backbone,
         manifest,
         label_names,
         layers=options.head.layers(),
         settings=options.head.settings(),
+        balance=options.balance,
     )

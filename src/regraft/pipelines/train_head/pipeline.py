@@ -12,7 +12,7 @@ def create_pipeline(**_: object) -> Pipeline:
             node(
                 train_head,
                 ["features", "backbone", "manifest", "label_names", "params:train_head"],
-                ["head", "head_history"],
+                ["head", "head_history", "balance"],
                 name="train_head",
             )
         ],
