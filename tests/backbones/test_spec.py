@@ -2,27 +2,8 @@
 
 import pytest
 
-from regraft.backbones.spec import unfrozen_stages, unknown_name
+from regraft.backbones.spec import unknown_name
 from regraft.backbones.zoo import get_spec
-
-
-def test_unfrozen_stages_are_the_deepest_ones_in_depth_order() -> None:
-    spec = get_spec("resnet18")
-    assert unfrozen_stages(spec, 2) == ("layer3", "layer4")
-    assert unfrozen_stages(spec, 0) == ()
-    assert unfrozen_stages(spec, 5) == spec.stages
-
-
-def test_unfrozen_stages_count_back_from_the_cut() -> None:
-    assert unfrozen_stages(get_spec("resnet18"), 2, cut="layer3") == ("layer2", "layer3")
-
-
-@pytest.mark.parametrize("last", [-1, 6])
-def test_more_stages_than_there_are_is_refused(last: int) -> None:
-    with pytest.raises(
-        ValueError, match=f"resnet18 has 5 stages to unfreeze, got {last}; they are stem, layer1"
-    ):
-        unfrozen_stages(get_spec("resnet18"), last)
 
 
 def test_unknown_stage_is_answered_with_the_stages_there_are() -> None:

@@ -231,9 +231,10 @@ def test_looking_names_up_imports_no_torch() -> None:
         "import sys\n"
         "from regraft.backbones.weights import PretrainedWeights\n"
         "from regraft.backbones.zoo import BACKBONES, get_spec\n"
-        "from regraft.backbones.spec import unfrozen_stages\n"
+        "from regraft.backbones.stage_choice import check_unfreeze, parse_unfreeze\n"
         "spec = get_spec('vit_b_16')\n"
-        "unfrozen_stages(spec, 2), spec.weights_names, spec.stages_up_to('encoder.ln')\n"
+        "check_unfreeze(parse_unfreeze({'last': 2}), spec.stages, network=spec.name)\n"
+        "spec.weights_names, spec.stages_up_to('encoder.ln')\n"
         "print(sorted({'torch', 'torchvision', 'timm', 'numpy'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

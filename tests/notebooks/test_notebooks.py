@@ -21,7 +21,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TINY = """
 ingest: {source: {kind: csv, path: data/01_raw/mine.csv, group_column: group}}
 normalize: {fit: crop, size: 64}
-fine_tune: {num_stages: 1, max_epochs: 1, views: mirror, predict_views: mirror}
+fine_tune: {unfreeze: {last: 1}, max_epochs: 1, views: mirror, predict_views: mirror}
 evaluate: {num_resamples: 100}
 register: {num_resamples: 100}
 """

@@ -135,9 +135,31 @@ def test_every_step_is_checked() -> None:
         ("fine_tune", MISSING, "fine_tune: missing; restore conf/base/parameters_fine_tune.yml"),
         # what the backbone does not allow
         (
-            "fine_tune.num_stages",
-            10,
-            "fine_tune.num_stages: 10 is more than the backbone's 9 stages (stem, blocks.0,",
+            "fine_tune.unfreeze",
+            {"last": 10},
+            "fine_tune.unfreeze: last: 10 is more than the 9 stages of efficientnet_lite0 (stem, blocks.0,",
+        ),
+        (
+            "fine_tune.unfreeze",
+            ["blocks.6", "block.5"],
+            "fine_tune.unfreeze: unknown stage of efficientnet_lite0 up to its cut 'block.5'; known: stem, blocks.0,",
+        ),
+        ("fine_tune.unfreeze", ["block.5"], "Did you mean 'blocks.5'"),
+        (
+            "fine_tune.unfreeze",
+            "al",
+            "fine_tune.unfreeze: unknown choice of stages 'al'; known: none, first, all, {last: 3} or a list",
+        ),
+        (
+            "fine_tune.unfreeze",
+            {"lst": 3},
+            "fine_tune.unfreeze: as a mapping it is {last: a number of 0 or more}",
+        ),
+        ("fine_tune.unfreeze", 3, "fine_tune.unfreeze: got 3; known: none, first, all, {last: 3} or a list"),
+        (
+            "fine_tune.batch_norm",
+            "frosen",
+            "fine_tune.batch_norm: unknown 'frosen'; known: frozen, adapt; did you",
         ),
     ],
 )
@@ -179,17 +201,17 @@ def test_all_faults_are_named_at_once(shipped: dict[str, Any]) -> None:
 
 
 def test_what_the_backbone_does_not_allow_is_told_beside_other_faults(shipped: dict[str, Any]) -> None:
-    parameters = with_change(shipped, "fine_tune.num_stages", 10)
+    parameters = with_change(shipped, "fine_tune.unfreeze", {"last": 10})
     message = fault_of(with_change(parameters, "evaluate.sed", 1))
-    assert "fine_tune.num_stages: 10 is more" in message
+    assert "fine_tune.unfreeze: last: 10 is more" in message
     assert "evaluate: unknown key 'sed'" in message
 
 
 def test_stages_are_counted_up_to_the_cut(shipped: dict[str, Any]) -> None:
     cut = with_change(shipped, "build_backbone.cut", "blocks.1")
-    check_parameters(with_change(cut, "fine_tune.num_stages", 3))
-    assert "4 is more than the backbone's 3 stages (stem, blocks.0, blocks.1)" in fault_of(
-        with_change(cut, "fine_tune.num_stages", 4)
+    check_parameters(with_change(cut, "fine_tune.unfreeze", {"last": 3}))
+    assert "4 is more than the 3 stages of efficientnet_lite0 (stem, blocks.0, blocks.1)" in fault_of(
+        with_change(cut, "fine_tune.unfreeze", {"last": 4})
     )
 
 

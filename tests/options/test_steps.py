@@ -6,6 +6,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from regraft.backbones.spec import InputContract
+from regraft.backbones.stage_choice import parse_unfreeze
 from regraft.heads.layers import LinearLayers, MlpLayers
 from regraft.options.build_backbone import BuildBackboneOptions
 from regraft.options.checking import SCHEMAS
@@ -105,5 +106,5 @@ def test_fine_tune_options_reach_the_settings_whole(shipped: dict[str, Any]) -> 
         if name == "predict_views":  # of the classifier, not of training
             continue
         holder = settings.optimiser if hasattr(settings.optimiser, name) else settings
-        assert getattr(holder, name) == value
+        assert getattr(holder, name) == (parse_unfreeze(value) if name == "unfreeze" else value)
     assert isinstance(options, BaseModel)

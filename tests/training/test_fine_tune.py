@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 from torch import nn
 
 from regraft.backbones.backbone import tensor_digest
+from regraft.backbones.stage_choice import LastStages
 from regraft.classifier import Classifier, classifier_bytes
 from regraft.classifier.classifier import normalize_pixels
 from regraft.save_points import NoSavePoints, SavePoints
@@ -25,12 +27,14 @@ from regraft.training.fine_tune import (
 )
 from regraft.training.optimiser import OptimiserSettings
 from regraft.training.reproducibility import Compute
+from regraft.training.stage_receipt import FrozenStageMovedError
 
 OPTIMISER = OptimiserSettings(
     learning_rate=3e-4, layer_decay=0.8, weight_decay=0.01, warmup_fraction=0.1, max_gradient_norm=5.0
 )
 SETTINGS = FineTuneSettings(
-    num_stages=2,
+    unfreeze=LastStages(2),
+    batch_norm="frozen",
     depthwise="trained",
     optimiser=OPTIMISER,
     max_epochs=2,
@@ -104,7 +108,7 @@ def test_epoch_0_is_the_probe_on_val(
     tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled], num_stages: int
 ) -> None:
     probe, val = fitted_probe, shapes[1]
-    result = tune(probe, num_stages=num_stages)
+    result = tune(probe, unfreeze=LastStages(num_stages))
     expected = probe.target.probabilities(logits(probe, val)).numpy()
     # 1e-6: what is frozen runs with its norms folded in, rounded otherwise by parts in ten million
     assert result.history[0]["val_log_loss"] == pytest.approx(log_loss(probe, val), abs=1e-6)
@@ -123,7 +127,7 @@ def test_without_a_step_the_classifier_is_backbone_and_head(
     changes: dict[str, Any],
 ) -> None:
     probe = fitted_probe
-    result = tune(probe, num_stages=num_stages, **changes)
+    result = tune(probe, unfreeze=LastStages(num_stages), **changes)
     assert torch.equal(logits(result.classifier, shapes[1]), logits(probe, shapes[1]))
     assert classifier_bytes(result.classifier) == classifier_bytes(probe)
     assert result.best_epoch == 0
@@ -136,7 +140,7 @@ def test_frozen_stages_do_not_move_and_no_norm_learns_statistics(
 ) -> None:
     probe = fitted_probe
     before = {name: tensor_digest(stage) for name, stage in probe.backbone.stages.items()}
-    result = tune(probe, val=shapes[0], num_stages=num_stages, **ONE_SMALL_STEP)
+    result = tune(probe, val=shapes[0], unfreeze=LastStages(num_stages), **ONE_SMALL_STEP)
     assert result.best_epoch == 1, "or nothing is handed back that could have moved"
     after = {name: tensor_digest(stage) for name, stage in result.classifier.backbone.stages.items()}
     has_moved = [before[name] != after[name] for name in before]
@@ -147,10 +151,149 @@ def test_frozen_stages_do_not_move_and_no_norm_learns_statistics(
     assert [name for name in probe.state_dict() if "running_var" in name], "there are statistics to keep"
 
 
+CHOICES: dict[str, tuple[Any, set[str]]] = {
+    "first": ("first", {"stem", "blocks.0"}),
+    "named": (("blocks.1",), {"blocks.1"}),
+    "apart": (("blocks.2", "stem"), {"stem", "blocks.2"}),
+    "all": ("all", {"stem", "blocks.0", "blocks.1", "blocks.2"}),
+}
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("batch_norm", ["frozen", "adapt"])
+def test_chosen_stages_move_and_no_others(
+    tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled], choice: str, batch_norm: str
+) -> None:
+    unfreeze, expected = CHOICES[choice]
+    result = tune(val=shapes[0], unfreeze=unfreeze, batch_norm=batch_norm, **ONE_SMALL_STEP)
+    if batch_norm == "frozen":
+        assert result.best_epoch == 1, "or nothing is handed back that could have moved"
+    rows = {row["stage"]: row for row in result.receipt}
+    assert list(rows) == ["stem", "blocks.0", "blocks.1", "blocks.2", "head"]
+    assert {name for name, row in rows.items() if row["is_trained"]} == expected | {"head"}
+    if result.best_epoch:
+        assert {name for name, row in rows.items() if row["has_moved"]} == expected | {"head"}
+    names = moved(fitted_probe, result.classifier)
+    assert all(
+        any(name.startswith(f"backbone.stages.{one.replace('.', '_')}.") for one in expected)
+        for name in names
+        if not name.startswith("head.")
+    )
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_only_what_lies_before_the_first_trained_stage_is_kept(tune: Tune, store: Any, choice: str) -> None:
+    unfreeze, trained = CHOICES[choice]
+    tune(unfreeze=unfreeze, views="mirror", max_epochs=1)
+    channels = {array.shape[1] for array in store.arrays.values()}
+    # stem gives 32, blocks.0 16, blocks.1 24; nothing is kept where the first stage is trained
+    assert channels == (set() if "stem" in trained else {16})
+    assert len(store.arrays) == (0 if "stem" in trained else 3)
+
+
+@pytest.mark.parametrize("unfreeze", ["first", ("blocks.0",)])
+def test_gradients_through_frozen_stages_are_those_of_the_whole_network(
+    tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled], unfreeze: Any
+) -> None:
+    """One plain step by hand: what AdamW does first is the rate times the gradient's sign, where that is large."""
+    probe, train = copy.deepcopy(fitted_probe), shapes[0]
+    result = tune(val=train, unfreeze=unfreeze, batch_size=30, max_epochs=1, learning_rate=1e-5)
+    assert result.best_epoch == 1
+    weight = probe.backbone.stages["blocks.0"][0].conv_pw.weight.requires_grad_(True)
+    images = normalize_pixels(torch.from_numpy(train.pixels), probe.preprocessing)
+    loss = probe.target.loss(probe(images), torch.as_tensor(train.labels), label_smoothing=0.0)
+    (gradient,) = torch.autograd.grad(loss, [weight])
+    step = result.classifier.backbone.stages["blocks.0"][0].conv_pw.weight - weight.detach()
+    large = gradient.abs() > gradient.abs().median()
+    assert torch.equal(step.sign()[large], -gradient.sign()[large])
+
+
+def test_rates_fall_along_the_trained_stages(
+    tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled]
+) -> None:
+    """AdamW's first step is as long as the rate: the head's whole, then a factor of 0.8 a trained stage."""
+    result = tune(val=shapes[0], unfreeze=("stem", "blocks.1"), **ONE_SMALL_STEP)
+    assert result.best_epoch == 1
+    before, after = fitted_probe.state_dict(), result.classifier.state_dict()
+    norm = {"head.0": "head.0.bias", "blocks.1": "blocks_1.0.bn1.bias", "stem": "stem.bn1.bias"}
+    steps = {
+        name: max((after[key] - before[key]).abs().max().item() for key in after if key.endswith(ending))
+        for name, ending in norm.items()
+    }
+    assert steps["blocks.1"] == pytest.approx(0.8 * steps["head.0"], rel=0.02)
+    assert steps["stem"] == pytest.approx(0.64 * steps["head.0"], rel=0.02)
+
+
+def test_none_hands_the_probe_back_untrained(tune: Tune, fitted_probe: Classifier, store: Any) -> None:
+    result = tune(unfreeze="none", max_epochs=3)
+    assert classifier_bytes(result.classifier) == classifier_bytes(fitted_probe)
+    assert result.best_epoch == 0
+    assert len(store.arrays) == 1, "val alone is looked at"
+    assert result.history == tune(unfreeze=LastStages(0), max_epochs=0).history
+    assert not any(row["is_trained"] or row["has_moved"] for row in result.receipt)
+
+
+def test_statistics_adapt_in_trained_stages_alone(
+    tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled]
+) -> None:
+    result = tune(
+        val=shapes[0], unfreeze=LastStages(2), batch_norm="adapt", max_epochs=20, learning_rate=3e-3
+    )
+    assert result.best_epoch > 0, result.history
+    statistics = {name for name in moved(fitted_probe, result.classifier) if "running" in name}
+    assert statistics == {
+        name
+        for name in fitted_probe.state_dict()
+        if "running" in name and ("blocks_1" in name or "blocks_2" in name)
+    }
+    rows = {row["stage"]: row for row in result.receipt}
+    assert rows["blocks.2"]["statistics_before"] != rows["blocks.2"]["statistics_after"]
+    assert rows["stem"]["statistics_before"] == rows["stem"]["statistics_after"]
+    # What is measured is what is handed back, its running statistics too. 1e-6: folded norms of the frozen part
+    assert log_loss(result.classifier, shapes[0]) == pytest.approx(
+        result.history[result.best_epoch]["val_log_loss"], abs=1e-6
+    )
+
+
+def test_adapting_on_streams_does_not_change_a_bit(tune: Tune, shapes: tuple[Labelled, Labelled]) -> None:
+    one, two = (
+        tune(val=shapes[0], unfreeze="all", batch_norm="adapt", averaging=0.5, num_streams=count)
+        for count in (1, 2)
+    )
+    assert one.history == two.history
+    assert classifier_bytes(one.classifier) == classifier_bytes(two.classifier)
+
+
+class Meddling(nn.Module):
+    """A stage that, whenever it runs with gradients, moves a weight that is not its own."""
+
+    def __init__(self, stage: nn.Module, victim: nn.Module) -> None:
+        super().__init__()
+        self.stage = stage
+        self._victim = [victim]  # in a list: not a part of it
+
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            with torch.no_grad():
+                next(iter(self._victim[0].parameters())).add_(1e-4)
+        return self.stage(given)
+
+
+def test_a_frozen_stage_that_moves_is_an_error(
+    tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled]
+) -> None:
+    stages = fitted_probe.backbone.stages
+    stages.add_module("blocks_2", Meddling(stages["blocks.2"], stages["blocks.0"]))
+    with pytest.raises(
+        FrozenStageMovedError, match=r"though frozen: weights of blocks\.0; the model is not kept"
+    ):
+        tune(fitted_probe, val=shapes[0], **ONE_SMALL_STEP)
+
+
 def test_the_given_probe_is_not_changed(tune: Tune, fitted_probe: Classifier) -> None:
     probe = fitted_probe
     before = classifier_bytes(probe)
-    tune(probe, num_stages=4)
+    tune(probe, unfreeze=LastStages(4))
     assert classifier_bytes(probe) == before
     assert not any(parameter.requires_grad for parameter in probe.parameters())
 
@@ -160,7 +303,10 @@ def test_frozen_depthwise_convolutions_and_their_norms_do_not_move(
 ) -> None:
     probe = fitted_probe
     frozen, trained = (
-        moved(probe, tune(probe, num_stages=4, depthwise=how, val=shapes[0], **ONE_SMALL_STEP).classifier)
+        moved(
+            probe,
+            tune(probe, unfreeze=LastStages(4), depthwise=how, val=shapes[0], **ONE_SMALL_STEP).classifier,
+        )
         for how in ("frozen", "trained")
     )
     depthwise = set()
@@ -178,7 +324,13 @@ def test_frozen_depthwise_convolutions_and_their_norms_do_not_move(
 @pytest.mark.parametrize("num_stages", [1, 4])
 def test_streams_do_not_change_a_bit(tune: Tune, shapes: tuple[Labelled, Labelled], num_stages: int) -> None:
     one, two = (
-        tune(val=shapes[0], num_stages=num_stages, views="flips", learning_rate=1e-5, num_streams=count)
+        tune(
+            val=shapes[0],
+            unfreeze=LastStages(num_stages),
+            views="flips",
+            learning_rate=1e-5,
+            num_streams=count,
+        )
         for count in (1, 2)
     )
     assert one.history == two.history
@@ -269,7 +421,7 @@ def test_train_loss_is_the_mean_over_images_for_any_micro_batch(
 ) -> None:
     probe, train = fitted_probe, shapes[0]
     result = tune(
-        probe, num_stages=num_stages, batch_size=30, micro_batch_size=micro_batch_size, max_epochs=1
+        probe, unfreeze=LastStages(num_stages), batch_size=30, micro_batch_size=micro_batch_size, max_epochs=1
     )
     # One update an epoch: its loss is the probe's. 1e-5: convolutions of float32 over other batches
     assert result.history[1]["train_loss"] == pytest.approx(log_loss(probe, train), abs=1e-5)
@@ -383,8 +535,10 @@ def test_weights_stay_float32_where_products_are_bfloat16(
 
 
 def test_more_stages_than_there_are_are_refused(tune: Tune) -> None:
-    with pytest.raises(ValueError, match=r"last 5 stages; the backbone has 4: \['stem', 'blocks.0'"):
-        tune(num_stages=5)
+    with pytest.raises(
+        ValueError, match=r"last: 5 is more than the 4 stages of efficientnet_lite0 \(stem, blocks.0"
+    ):
+        tune(unfreeze=LastStages(5))
 
 
 def test_result_is_in_evaluation_mode_on_the_cpu_and_asks_for_no_gradient(tune: Tune) -> None:
@@ -396,11 +550,11 @@ def test_result_is_in_evaluation_mode_on_the_cpu_and_asks_for_no_gradient(tune: 
 
 def test_trained_parameters_are_counted_by_stage(fitted_probe: Classifier) -> None:
     probe = fitted_probe
-    counts = num_trained(probe, 2)
+    counts = num_trained(probe, LastStages(2))
     assert list(counts) == ["blocks.1", "blocks.2", "head"]
     assert counts["head"] == 40 * 3 + 3
     assert counts["blocks.2"] == sum(one.numel() for one in probe.backbone.stages["blocks.2"].parameters())
-    assert dict(num_trained(probe, 0)) == {"head": 123}
+    assert dict(num_trained(probe, LastStages(0))) == {"head": 123}
 
 
 def test_images_of_a_split_come_with_their_labels(draw_shapes: Callable) -> None:
@@ -440,9 +594,13 @@ class Interrupting:
 
 
 # 4 updates an epoch, a save point after each (the last of an epoch after measuring): 1 + 4 + 4
-@pytest.mark.parametrize("kill_after", range(1, 9))
-def test_killed_training_goes_on_to_the_same_bits(tune: Tune, kill_after: int) -> None:
-    changes: dict[str, Any] = {"averaging": 0.9, "views": "flips", "learning_rate": 1e-3}
+@pytest.mark.parametrize(
+    ("kill_after", "more"),
+    [(count, {}) for count in range(1, 9)]
+    + [(6, {"unfreeze": "first"}), (3, {"unfreeze": "all", "batch_norm": "adapt"})],
+)
+def test_killed_training_goes_on_to_the_same_bits(tune: Tune, kill_after: int, more: dict[str, Any]) -> None:
+    changes: dict[str, Any] = {"averaging": 0.9, "views": "flips", "learning_rate": 1e-3, **more}
     whole = tune(**changes)
     save_points = Interrupting()
     save_points.kill_after = kill_after
@@ -490,11 +648,11 @@ def test_weights_and_draws_change_what_is_learnt_and_what_is_best(
     train = Labelled(shapes[0].pixels[rows], shapes[0].labels[rows])
     balances: tuple[Balance, ...] = ("none", "class_weights", "balanced_sampler")
     histories = {
-        balance: tune(fitted_probe, train=even(train, balance), num_stages=1, max_epochs=2).history
+        balance: tune(fitted_probe, train=even(train, balance), unfreeze=LastStages(1), max_epochs=2).history
         for balance in balances
     }
     assert len({history[-1]["val_log_loss"] for history in histories.values()}) == 3
-    plain = tune(fitted_probe, train=train, num_stages=1, max_epochs=2).history
+    plain = tune(fitted_probe, train=train, unfreeze=LastStages(1), max_epochs=2).history
     assert plain == histories["none"]
 
 
@@ -502,7 +660,7 @@ def test_balanced_val_counts_every_class_the_same(
     tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled]
 ) -> None:
     val = even(shapes[1], "class_weights")
-    history = tune(fitted_probe, val=val, num_stages=1, max_epochs=0).history
+    history = tune(fitted_probe, val=val, unfreeze=LastStages(1), max_epochs=0).history
     probabilities = fitted_probe.target.probabilities(logits(fitted_probe, val)).numpy()
     expected = balanced_accuracy_score(val.labels, probabilities.argmax(axis=1))
     assert history[0]["val_accuracy"] == pytest.approx(expected)

@@ -200,27 +200,6 @@ class BackboneSpec:
             )
 
 
-def unfrozen_stages(spec: BackboneSpec, last: int, *, cut: str | None = None) -> tuple[str, ...]:
-    """The deepest stages, those that fine-tuning trains first.
-
-    Args:
-        last: How many, counted back from the deepest stage kept; 0 for none.
-        cut: The deepest stage kept; None keeps all.
-
-    Returns:
-        Stage names in depth order.
-
-    Raises:
-        ValueError: If `last` is negative or more than the stages kept, or there is no stage `cut`.
-    """
-    kept = spec.stages_up_to(cut)
-    if not 0 <= last <= len(kept):
-        raise ValueError(
-            f"{spec.name} has {len(kept)} stages to unfreeze, got {last}; they are {', '.join(kept)}"
-        )
-    return kept[len(kept) - last :]
-
-
 def unknown_name(what: str, got: str, known: Iterable[str], *, hint: str = "") -> ValueError:
     """The error for a name that is not there: what is known, and the near names."""
     names = list(known)

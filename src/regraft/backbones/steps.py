@@ -118,10 +118,8 @@ def _fusible(activation: nn.Module, counts: Counter[nn.Module]) -> nn.Module | N
 
 
 def _is_norm_alone(norm: nn.BatchNorm2d) -> bool:
-    """Whether nothing but a known activation comes with it (timm's may also drop out, or have other activations)."""
+    """Whether it can be folded: it normalises by statistics it holds, not by those of the batch, and nothing but a
+    known activation comes with it (timm's may also drop out, or have other activations)."""
     drop, activation = getattr(norm, "drop", None), getattr(norm, "act", None)
-    return isinstance(drop, nn.Identity | None) and type(activation) in (
-        type(None),
-        nn.Identity,
-        *ACTIVATIONS,
-    )
+    is_known = type(activation) in (type(None), nn.Identity, *ACTIVATIONS)
+    return norm.running_mean is not None and isinstance(drop, nn.Identity | None) and is_known

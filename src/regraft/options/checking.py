@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from regraft.backbones.stage_choice import check_unfreeze
 from regraft.options.build_backbone import BuildBackboneOptions
 from regraft.options.compute import ComputeOptions
 from regraft.options.evaluate import EvaluateOptions
@@ -69,11 +70,9 @@ def _misfits(
 ) -> list[str]:
     """What each step allows and the backbone does not."""
     faults, stages = [], backbone.kept_stages()
-    if fine_tune is not None and fine_tune.num_stages > len(stages):
-        faults.append(
-            f"fine_tune.num_stages: {fine_tune.num_stages} is more than the backbone's {len(stages)} stages "
-            f"({', '.join(stages)})"
-        )
+    if fine_tune is not None:
+        found = check_unfreeze(fine_tune.unfreeze, stages, network=backbone.name)
+        faults += [f"fine_tune.unfreeze: {fault}" for fault in found]
     if normalize is not None and normalize.size is not None:
         try:
             backbone.spec.check_size(normalize.size, normalize.size)

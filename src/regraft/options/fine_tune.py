@@ -1,9 +1,10 @@
-"""What the step `fine_tune` may be told: how much is unfrozen and how gently it moves."""
+"""What the step `fine_tune` may be told: which stages are unfrozen and how gently they move."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainSerializer, PlainValidator
 
+from regraft.backbones.stage_choice import Unfreeze, parse_unfreeze, said_unfreeze
 from regraft.options.schema import Options
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ class FineTuneOptions(Options):
     """Stages, rates, epochs, views.
 
     Attributes:
-        num_stages: Stages trained, counted from the last one; 0 moves the head alone.
+        unfreeze: Which stages are trained: `none`, `first`, `all`, `{last: 3}`, or their names.
+        batch_norm: Whether statistics of norms stay those of the pretraining or adapt in the trained stages.
         depthwise: Whether depthwise convolutions of those stages move too; on a CPU that doubles a step.
         learning_rate: Of the head, at the top of the schedule.
         layer_decay: Factor from each stage to the one below it.
@@ -35,7 +37,8 @@ class FineTuneOptions(Options):
         seed: Orders images, draws views.
     """
 
-    num_stages: Annotated[int, Field(ge=0)]
+    unfreeze: Annotated[Unfreeze, PlainValidator(parse_unfreeze), PlainSerializer(said_unfreeze)]
+    batch_norm: Literal["frozen", "adapt"]
     depthwise: Literal["trained", "frozen"]
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     layer_decay: Annotated[float, Field(gt=0, le=1)]
@@ -54,12 +57,13 @@ class FineTuneOptions(Options):
     seed: Annotated[int, Field(ge=0)]
 
     def settings(self) -> "FineTuneSettings":
-        """How the last stages are trained."""
+        """How much is trained, and how."""
         from regraft.training.fine_tune import FineTuneSettings
         from regraft.training.optimiser import OptimiserSettings
 
         optimiser = {"learning_rate", "layer_decay", "weight_decay", "warmup_fraction", "max_gradient_norm"}
         return FineTuneSettings(
             optimiser=OptimiserSettings(**self.model_dump(include=optimiser)),
-            **self.model_dump(exclude=optimiser | {"predict_views"}),
+            unfreeze=self.unfreeze,
+            **self.model_dump(exclude=optimiser | {"predict_views", "unfreeze"}),
         )

@@ -1,4 +1,4 @@
-"""Fine-tuning: the last stages and the head, at a low rate, from the probe; the best epoch on `val` comes back.
+"""Fine-tuning: some stages and the head, at a low rate, from the probe; the best epoch on `val` comes back.
 
 Knows neither files nor trackers: border activations come from a store, metrics leave as log records.
 """
@@ -6,13 +6,14 @@ Knows neither files nor trackers: border activations come from a store, metrics 
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from torch import nn
 
+from regraft.backbones.stage_choice import Unfreeze, chosen_stages
 from regraft.classifier.classifier import Classifier
 from regraft.classifier.views import ViewSet
 from regraft.save_points import SavePoints
@@ -20,17 +21,20 @@ from regraft.training.balance import Balance, Shares, learning_shares
 from regraft.training.border import ArrayStore, border_inputs
 from regraft.training.optimiser import OptimiserSettings
 from regraft.training.reproducibility import Compute
-from regraft.training.tuning_loop import Examples, TuningLoop
+from regraft.training.stage_receipt import stage_digests, stage_receipt
+from regraft.training.tuning_loop import Examples, TuningLoop, measure_alone
 
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class FineTuneSettings:
-    """How the last stages are trained.
+    """How much is trained, and how.
 
     Attributes:
-        num_stages: Stages trained, counted from the last; 0 trains the head alone.
+        unfreeze: Which stages are trained, and the head with them; `none` hands the probe back.
+        batch_norm: `frozen` keeps the statistics of the pretraining in every stage; `adapt` normalises each micro-batch
+            by itself in the trained stages, and moves their statistics.
         depthwise: Whether depthwise convolutions of those stages are `trained` or stay `frozen`, each with the norm
             behind it. On a CPU the gradient of their weights takes half of a step.
         optimiser: Rates, decay, warm-up.
@@ -45,7 +49,8 @@ class FineTuneSettings:
         seed: Orders images and draws views.
     """
 
-    num_stages: int
+    unfreeze: Unfreeze
+    batch_norm: Literal["frozen", "adapt"]
     depthwise: Literal["trained", "frozen"]
     optimiser: OptimiserSettings
     max_epochs: int
@@ -76,11 +81,19 @@ class Labelled:
 
 @dataclass(frozen=True)
 class FineTuned:
-    """The classifier of the best epoch, which epoch that was (0: the probe), and a row an epoch."""
+    """What came of it.
+
+    Attributes:
+        classifier: That of the best epoch.
+        best_epoch: 0 is the probe.
+        history: A row an epoch.
+        receipt: A row a stage, the head last, with hashes before and after; see `stage_receipt`.
+    """
 
     classifier: Classifier
     best_epoch: int
     history: list[dict[str, float]]
+    receipt: list[dict[str, Any]]
 
 
 def fine_tune(
@@ -93,12 +106,12 @@ def fine_tune(
     store: ArrayStore,
     save_points: SavePoints,
 ) -> FineTuned:
-    """Train the last stages and the head of a classifier whose head is already fitted.
+    """Train some stages and the head of a classifier whose head is already fitted.
 
-    Everything stays in evaluation mode: batch-norm statistics are those of pretraining in every stage, frozen or
-    trained, and nothing is dropped out. Frozen stages are run once a view; each epoch runs the trained ones alone.
-    What an epoch trains on depends on the seed and its number only, and gradients are summed in a fixed order, so
-    the result is the same for any number of streams.
+    What lies before the first trained stage is run once a view; each epoch runs the rest alone, and gradients pass
+    through stages that are frozen behind a trained one. Nothing is dropped out. What an epoch trains on depends on the
+    seed and its number only, and gradients are summed in a fixed order, so the result is the same for any number of
+    streams.
 
     Args:
         probe: Not changed. Epoch 0 of the history is it, measured.
@@ -110,52 +123,65 @@ def fine_tune(
         save_points: Keep what was trained so far; training goes on from there.
 
     Raises:
-        ValueError: If more stages are to be trained than the backbone has.
+        ValueError: If the backbone lacks a stage that is to be trained.
+        FrozenStageMovedError: If something moved that was frozen.
 
     Source:
-        Head first, then the last stages from it: Kumar et al. 2022, arXiv:2202.10054.
+        Head first, then stages from it: Kumar et al. 2022, arXiv:2202.10054.
     """
+    stages = chosen_stages(
+        settings.unfreeze, dict(probe.backbone.stages.items()), network=probe.backbone.spec.name
+    )
+    before = stage_digests(probe)
     classifier = copy.deepcopy(probe).to(compute.device)
-    stages = list(classifier.backbone.stages)
-    if settings.num_stages > len(stages):
-        raise ValueError(
-            f"cannot train the last {settings.num_stages} stages; the backbone has {len(stages)}: {stages}"
+    if settings.unfreeze == "none":
+        inputs = _inputs(probe, None, val, "identity", settings, compute=compute, store=store)
+        best_epoch, history = 0, [measure_alone(classifier, inputs, settings, compute=compute)]
+    else:
+        for module in (*(classifier.backbone.stages[stage] for stage in stages), classifier.head):
+            module.requires_grad_(True)
+            if settings.depthwise == "frozen":
+                freeze_depthwise(module)
+        first = stages[0] if stages else None
+        loop = TuningLoop(classifier, stages, settings, compute=compute, save_points=save_points)
+        best_epoch, history = loop.run(
+            _inputs(probe, first, train, settings.views, settings, compute=compute, store=store),
+            _inputs(probe, first, val, "identity", settings, compute=compute, store=store),
         )
-    split_at = len(stages) - settings.num_stages
-    trained = [classifier.backbone.stages[stage] for stage in stages[split_at:]] + [classifier.head]
-    for module in trained:
-        module.requires_grad_(True)
-        if settings.depthwise == "frozen":
-            freeze_depthwise(module)
-    border = stages[split_at - 1] if split_at else None
-    inputs = {
-        name: border_inputs(
-            probe.backbone,
-            border,
-            split.pixels,
-            probe.preprocessing,
-            views=views,
-            batch_size=settings.micro_batch_size,
-            compute=compute,
-            store=store,
-        )
-        for name, split, views in (("train", train, settings.views), ("val", val, "identity"))
-    }
-    loop = TuningLoop(
-        classifier,
-        trained,
-        stages[split_at] if settings.num_stages else None,
-        settings,
+    tuned = classifier.requires_grad_(False).cpu()
+    receipt = stage_receipt(
+        before,
+        stage_digests(tuned),
+        trained=() if settings.unfreeze == "none" else (*stages, "head"),
+        adapted=stages if settings.batch_norm == "adapt" else (),
+    )
+    return FineTuned(tuned, best_epoch, history, receipt)
+
+
+def _inputs(
+    probe: Classifier,
+    first_stage: str | None,
+    split: Labelled,
+    views: ViewSet,
+    settings: FineTuneSettings,
+    *,
+    compute: Compute,
+    store: ArrayStore,
+) -> Examples:
+    """A split as the first trained stage sees it; None: as the head does."""
+    stages = list(probe.backbone.stages)
+    num_frozen = len(stages) if first_stage is None else stages.index(first_stage)
+    inputs = border_inputs(
+        probe.backbone,
+        stages[num_frozen - 1] if num_frozen else None,
+        split.pixels,
+        probe.preprocessing,
+        views=views,
+        batch_size=settings.micro_batch_size,
         compute=compute,
-        save_points=save_points,
+        store=store,
     )
-    best_epoch, history = loop.run(
-        *(
-            Examples(inputs[name], split.labels, split.shares or learning_shares(split.labels, "none"))
-            for name, split in (("train", train), ("val", val))
-        )
-    )
-    return FineTuned(classifier.requires_grad_(False).cpu(), best_epoch, history)
+    return Examples(inputs, split.labels, split.shares or learning_shares(split.labels, "none"))
 
 
 def freeze_depthwise(module: nn.Module) -> None:
@@ -168,14 +194,11 @@ def freeze_depthwise(module: nn.Module) -> None:
                 following.requires_grad_(False)
 
 
-def num_trained(classifier: Classifier, num_stages: int) -> Mapping[str, int]:
-    """Parameters that fine-tuning the last stages moves, a number a stage, the head last."""
-    stages = list(classifier.backbone.stages.items())
-    counts = {
-        name: sum(parameter.numel() for parameter in module.parameters())
-        for name, module in stages[len(stages) - num_stages :]
-    }
-    return counts | {"head": sum(parameter.numel() for parameter in classifier.head.parameters())}
+def num_trained(classifier: Classifier, unfreeze: Unfreeze) -> Mapping[str, int]:
+    """Parameters of the stages that a choice stands for, a number a stage, the head last."""
+    stages = chosen_stages(unfreeze, dict(classifier.backbone.stages.items()))
+    modules = {stage: classifier.backbone.stages[stage] for stage in stages} | {"head": classifier.head}
+    return {name: sum(one.numel() for one in module.parameters()) for name, module in modules.items()}
 
 
 def labelled(

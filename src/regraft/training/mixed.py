@@ -60,15 +60,16 @@ class FoldedConvolution(nn.Module):
 
 
 def mix_precision(backbone: Backbone, first: str | None, border: Tensor, *, dtype: torch.dtype) -> Backbone:
-    """A backbone for training its last stages, which shares every parameter and buffer with the one given.
+    """A backbone for training, which shares every parameter and buffer with the one given.
 
-    It is tried against the original in float32 on one batch; where it does not compute the same function, the
-    original is handed back.
+    Norms without running statistics, those that adapt, stay as they are; the convolutions before them become products
+    in `dtype` all the same. What is made is tried against the original in float32 on one batch; where it does not
+    compute the same function, the original is handed back.
 
     Args:
         backbone: In evaluation mode; not changed.
-        first: The first stage that is trained; None where the head alone is.
-        border: A batch of what that stage takes.
+        first: The first stage that is trained, run from there; None where the head alone is.
+        border: A batch of what that stage takes; of several images where norms adapt.
         dtype: Of the large products; float32 gains little.
     """
     if first is None:
@@ -78,6 +79,8 @@ def mix_precision(backbone: Backbone, first: str | None, border: Tensor, *, dtyp
     folded = put_steps(
         mixed, lambda: mixed.forward_range(border, first, None), FoldedConvolution, activations="own"
     )
+    if any(isinstance(module, nn.BatchNorm2d) and module.running_mean is None for module in mixed.modules()):
+        folded += _put_bare_convolutions(mixed)
     with torch.no_grad():
         expected = backbone.forward_range(border, first, None)
         difference = (mixed.forward_range(border, first, None) - expected).norm() / expected.norm()
@@ -92,6 +95,19 @@ def mix_precision(backbone: Backbone, first: str | None, border: Tensor, *, dtyp
         if other not in inside and list(other.parameters(recurse=False)):
             other.register_forward_pre_hook(_take_float32)
     return mixed
+
+
+def _put_bare_convolutions(network: nn.Module) -> list[nn.Module]:
+    """Put what trains in mixed precision in the place of every convolution that was not folded with a norm."""
+    inside = {id(module.convolution) for module in network.modules() if isinstance(module, FoldedConvolution)}
+    made: dict[str, nn.Module] = {
+        name: FoldedConvolution(module, None, None)
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Conv2d) and module.padding_mode == "zeros" and id(module) not in inside
+    }
+    for name, module in made.items():
+        network.set_submodule(name, module)
+    return list(made.values())
 
 
 def _take_float32(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

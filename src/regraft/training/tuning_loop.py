@@ -21,7 +21,9 @@ from regraft.classifier.views import num_views
 from regraft.messages import report_metrics, report_progress
 from regraft.save_points import SavePoints
 from regraft.training.balance import Shares, draw_order
+from regraft.training.batch_norm import AdaptingNorms, Observed
 from regraft.training.border import BorderInputs
+from regraft.training.measuring import logits_after, predict_examples, score
 from regraft.training.mixed import mix_precision
 from regraft.training.optimiser import build_optimiser, set_learning_rates
 from regraft.training.reproducibility import Compute, map_streams, numpy_generator
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 _SAVE_POINT = "training"
+_TRIED_IMAGES = 4  # norms that adapt need several
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,11 @@ class _State:
 
 
 class TuningLoop:
-    """Trains the last stages and the head of a classifier.
+    """Trains some stages and the head of a classifier.
 
     Args:
         classifier: Its trained parameters ask for gradients; they are changed.
-        trained: Its modules that are trained, from the deepest stage up to the head.
-        first_stage: The first stage trained; None where the head alone is.
+        stages: Its stages that are trained, in depth order; gradients pass through what is frozen above the first.
         settings: See there.
         compute: Device, precision, streams.
         save_points: Where what was done so far is kept.
@@ -78,22 +80,24 @@ class TuningLoop:
     def __init__(
         self,
         classifier: Classifier,
-        trained: Sequence[nn.Module],
-        first_stage: str | None,
+        stages: Sequence[str],
         settings: "FineTuneSettings",
         *,
         compute: Compute,
         save_points: SavePoints,
     ) -> None:
         self._classifier = classifier
-        self._first_stage = first_stage
+        self._first_stage = stages[0] if stages else None
         self._settings = settings
         self._compute = compute
         self._save_points = save_points
+        trained = [*(classifier.backbone.stages[stage] for stage in stages), classifier.head]
         parameters = [parameter for module in trained for parameter in module.parameters()]
         self._parameters: list[Tensor] = [parameter for parameter in parameters if parameter.requires_grad]
         self._optimiser = build_optimiser(trained, settings.optimiser)
-        self._mean_parameters = [parameter.detach().clone() for parameter in self._parameters]
+        self._norms = AdaptingNorms(classifier.backbone, stages if settings.batch_norm == "adapt" else ())
+        self._moving = [*self._parameters, *self._norms.statistics]
+        self._means = [tensor.detach().clone() for tensor in self._moving]
         self._state = _State()
 
     def run(self, train: Examples, val: Examples) -> tuple[int, list[dict[str, float]]]:
@@ -102,11 +106,11 @@ class TuningLoop:
         Returns:
             The best epoch, 0 being the probe, and a row an epoch.
         """
-        one = np.zeros(1, np.int64)
+        tried = np.arange(min(_TRIED_IMAGES if self._norms.statistics else 1, len(train.labels)))
         mixed = mix_precision(
-            self._classifier.backbone,
+            self._norms.without_statistics(self._classifier.backbone),
             self._first_stage,
-            train.inputs.batch(one, one),
+            train.inputs.batch(tried, np.zeros_like(tried)),
             dtype=self._compute.fast_dtype,
         )
         key = self._key(train, val)
@@ -118,10 +122,7 @@ class TuningLoop:
             if state.epoch:
                 row |= self._train_epoch(mixed, train, key)
             row |= self._measure(val)
-            report_metrics(
-                {f"fine_tune/{name}": value for name, value in row.items() if name != "epoch"},
-                step=state.epoch,
-            )
+            _report(row)
             self._finish_epoch(row)
             if self._save_points.is_due():
                 self._save(key)
@@ -134,7 +135,7 @@ class TuningLoop:
         score = row["val_accuracy"] if by_accuracy else -row["val_log_loss"]
         if score > state.best_score:
             state.best_epoch, state.best_score = state.epoch, score
-            state.best = [mean.clone() for mean in self._mean_parameters]
+            state.best = [mean.clone() for mean in self._means]
         state.epoch, state.num_updates, state.total_loss = state.epoch + 1, 0, 0.0
 
     def _train_epoch(self, mixed: Backbone, train: Examples, key: str) -> dict[str, float]:
@@ -170,9 +171,10 @@ class TuningLoop:
     def _update(self, mixed: Backbone, train: Examples, rows: Ints, views: Ints) -> float:
         size = self._settings.micro_batch_size
 
-        def gradients_of(start: int) -> tuple[float, tuple[Tensor, ...]]:
+        def gradients_of(start: int) -> tuple[float, tuple[Tensor, ...], Observed]:
             part = slice(start, start + size)
-            logits = self._logits(mixed, train.inputs.batch(rows[part], views[part]))
+            with self._norms.observing(len(rows[part])) as observed:
+                logits = self._logits(mixed, train.inputs.batch(rows[part], views[part]))
             targets = torch.as_tensor(train.labels[rows[part]], device=logits.device)
             weights = torch.as_tensor(
                 train.shares.weights[rows[part]], dtype=logits.dtype, device=logits.device
@@ -181,11 +183,13 @@ class TuningLoop:
                 logits, targets, label_smoothing=self._settings.label_smoothing, weights=weights
             )
             loss = loss * len(targets) / len(rows)
-            return loss.item(), torch.autograd.grad(loss, self._parameters)
+            return loss.item(), torch.autograd.grad(loss, self._parameters), observed
 
-        loss, gradients = 0.0, list[Tensor]()
-        for part_loss, part in map_streams(gradients_of, range(0, len(rows), size), compute=self._compute):
+        loss, gradients, seen = 0.0, list[Tensor](), list[Observed]()
+        starts = range(0, len(rows), size)
+        for part_loss, part, observed in map_streams(gradients_of, starts, compute=self._compute):
             loss += part_loss
+            seen.append(observed)
             if gradients:
                 torch._foreach_add_(gradients, part)
             else:
@@ -195,40 +199,32 @@ class TuningLoop:
         nn.utils.clip_grad_norm_(self._parameters, self._settings.optimiser.max_gradient_norm)
         self._optimiser.step()
         with torch.no_grad():
-            torch._foreach_lerp_(self._mean_parameters, self._parameters, 1 - self._settings.averaging)
+            self._norms.move(seen)
+            torch._foreach_lerp_(self._means, self._moving, 1 - self._settings.averaging)
         return loss
 
     def _measure(self, val: Examples) -> dict[str, float]:
         """Log-loss and accuracy under the weights that would be handed back, each image as it is."""
-        training_weights = [parameter.detach().clone() for parameter in self._parameters]
-        self._put_back(self._mean_parameters)
-        size, labels = self._settings.micro_batch_size, val.labels
-
-        def probabilities_of(start: int) -> Tensor:
-            with torch.no_grad():
-                rows = np.arange(start, min(start + size, len(labels)))
-                logits = self._logits(self._classifier.backbone, val.inputs.batch(rows, np.zeros_like(rows)))
-                return self._classifier.target.probabilities(logits).cpu()
-
-        starts = range(0, len(labels), size)
-        probabilities = torch.cat(list(map_streams(probabilities_of, starts, compute=self._compute))).numpy()
+        training_weights = [tensor.detach().clone() for tensor in self._moving]
+        self._put_back(self._means)
+        probabilities = predict_examples(
+            self._classifier,
+            self._first_stage,
+            val.inputs,
+            len(val.labels),
+            batch_size=self._settings.micro_batch_size,
+            compute=self._compute,
+        )
         self._put_back(training_weights)
-        of_label = probabilities[np.arange(len(labels)), labels]
-        return {
-            "val_log_loss": float(-(np.log(np.clip(of_label, 1e-15, 1)) * val.shares.weights).mean()),
-            "val_accuracy": float(((probabilities.argmax(axis=1) == labels) * val.shares.weights).mean()),
-        }
+        return score(probabilities, val.labels, val.shares.weights)
 
     def _logits(self, backbone: Backbone, border: Tensor) -> Tensor:
-        first = self._first_stage
-        activations = border if first is None else backbone.forward_range(border, first, None)
-        logits: Tensor = self._classifier.head(backbone.pool(activations.float()))
-        return logits
+        return logits_after(self._classifier, backbone, self._first_stage, border)
 
     def _put_back(self, weights: list[Tensor]) -> None:
         with torch.no_grad():
-            for parameter, kept in zip(self._parameters, weights, strict=True):
-                parameter.copy_(kept)
+            for moving, kept in zip(self._moving, weights, strict=True):
+                moving.copy_(kept)
 
     def _key(self, train: Examples, val: Examples) -> str:
         """What a save point must have been made of, to be gone on from."""
@@ -242,12 +238,12 @@ class TuningLoop:
     def _save(self, key: str) -> None:
         """Keep all that the rest of training follows from; random numbers follow from the seed."""
         buffer = io.BytesIO()
-        weights = [parameter.detach() for parameter in self._parameters]
+        weights = [tensor.detach() for tensor in self._moving]
         state = {
             "key": key,
             "state": vars(self._state),
             "weights": weights,
-            "mean_weights": self._mean_parameters,
+            "mean_weights": self._means,
             "optimiser": self._optimiser.state_dict(),
         }
         torch.save(state, buffer)
@@ -263,7 +259,24 @@ class TuningLoop:
         if saved["key"] != key:
             return None
         self._put_back(saved["weights"])
-        for mean, kept in zip(self._mean_parameters, saved["mean_weights"], strict=True):
+        for mean, kept in zip(self._means, saved["mean_weights"], strict=True):
             mean.copy_(kept)
         self._optimiser.load_state_dict(saved["optimiser"])
         return _State(**saved["state"])
+
+
+def measure_alone(
+    classifier: Classifier, val: Examples, settings: "FineTuneSettings", *, compute: Compute
+) -> dict[str, float]:
+    """The row of epoch 0, where nothing is trained: the probe on `val`, from what its head takes."""
+    probabilities = predict_examples(
+        classifier, None, val.inputs, len(val.labels), batch_size=settings.micro_batch_size, compute=compute
+    )
+    row = {"epoch": 0, **score(probabilities, val.labels, val.shares.weights)}
+    _report(row)
+    return row
+
+
+def _report(row: dict[str, float]) -> None:
+    metrics = {f"fine_tune/{name}": value for name, value in row.items() if name != "epoch"}
+    report_metrics(metrics, step=int(row["epoch"]))

@@ -1,4 +1,4 @@
-"""Nodes of the step `fine_tune`: the last stages trained gently, from the probe.
+"""Nodes of the step `fine_tune`: some stages trained gently, from the probe.
 
 Imports inside the functions, so that a configuration error is told before anything heavy is loaded.
 """
@@ -22,8 +22,8 @@ def fine_tune(
     fine_tune_save_points: Any,
     options: FineTuneOptions,
     compute: ComputeOptions,
-) -> tuple[Any, dict[str, Any]]:
-    """The classifier of the best epoch, and every epoch's losses."""
+) -> tuple[Any, dict[str, Any], list[dict[str, Any]]]:
+    """The classifier of the best epoch, every epoch's losses, and what moved."""
     from regraft.classifier import assemble
     from regraft.images.preprocessing import Preprocessing
     from regraft.training.fine_tune import fine_tune, labelled
@@ -41,4 +41,5 @@ def fine_tune(
             store=activations,
             save_points=fine_tune_save_points,
         )
-    return result.classifier, {"best_epoch": result.best_epoch, "rows": result.history}
+    history = {"best_epoch": result.best_epoch, "rows": result.history}
+    return result.classifier, history, result.receipt

@@ -1,4 +1,4 @@
-"""The step `fine_tune`: unfreeze the last stages and train them at a low rate."""
+"""The step `fine_tune`: unfreeze some stages and train them at a low rate."""
 
 from kedro.pipeline import Pipeline, node
 
@@ -23,7 +23,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "params:fine_tune",
                     "params:compute",
                 ],
-                ["classifier", "fine_tune_history"],
+                ["classifier", "fine_tune_history", "stage_receipt"],
                 name="fine_tune",
             )
         ],

@@ -1,0 +1,70 @@
+"""What a classifier says of images at the freeze border, and how good that is.
+
+Knows neither training nor where border activations come from.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regraft.backbones.backbone import Backbone
+from regraft.classifier.classifier import Classifier
+from regraft.training.border import BorderInputs
+from regraft.training.reproducibility import Compute, map_streams
+
+_LEAST_PROBABILITY = 1e-15  # of a label, or one mistake made in full confidence would cost infinitely much
+
+
+def logits_after(
+    classifier: Classifier, backbone: Backbone, first_stage: str | None, border: Tensor
+) -> Tensor:
+    """Logits `(B, K)` or `(B, 1)` from what the frozen stages before `first_stage` gave.
+
+    Args:
+        classifier: Its head is used.
+        backbone: Its own, or another that computes the same.
+        first_stage: The first to be run; None for none.
+        border: What that stage takes.
+    """
+    activations = border if first_stage is None else backbone.forward_range(border, first_stage, None)
+    logits: Tensor = classifier.head(backbone.pool(activations.float()))
+    return logits
+
+
+def predict_examples(
+    classifier: Classifier,
+    first_stage: str | None,
+    inputs: BorderInputs,
+    num_images: int,
+    *,
+    batch_size: int,
+    compute: Compute,
+) -> NDArray[np.float64]:
+    """Probabilities `(N, K)` of all images, each as it is, order kept."""
+
+    def probabilities_of(start: int) -> Tensor:
+        with torch.no_grad():
+            rows = np.arange(start, min(start + batch_size, num_images))
+            border = inputs.batch(rows, np.zeros_like(rows))
+            logits = logits_after(classifier, classifier.backbone, first_stage, border)
+            return classifier.target.probabilities(logits).cpu()
+
+    starts = range(0, num_images, batch_size)
+    return torch.cat(list(map_streams(probabilities_of, starts, compute=compute))).numpy()
+
+
+def log_losses(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The log-loss `(N,)` of each image, in nats."""
+    of_label = probabilities[np.arange(len(labels)), labels]
+    return -np.log(np.clip(of_label, _LEAST_PROBABILITY, 1))
+
+
+def score(
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64]
+) -> dict[str, float]:
+    """`val_log_loss` and `val_accuracy`, as a row of a history has them; `(N,)` weights have the mean 1."""
+    return {
+        "val_log_loss": float((log_losses(probabilities, labels) * weights).mean()),
+        "val_accuracy": float(((probabilities.argmax(axis=1) == labels) * weights).mean()),
+    }
