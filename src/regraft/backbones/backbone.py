@@ -5,8 +5,9 @@ Knows nothing of heads, training or where weights come from: it is handed a stat
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, KeysView, Mapping
+from collections.abc import Collection, ItemsView, Iterator, KeysView, Mapping
 from functools import lru_cache
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -136,6 +137,49 @@ class Backbone(nn.Module):
             activation = self.forward_range(activation, name, name)
             features[name] = self.pool(activation)
         return features
+
+    def pooled_range(
+        self, activation: Tensor, start: str | None, stop: str | None, *, wanted: Collection[str]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Run some stages one after another, and pool what some of them give on the way.
+
+        Args:
+            activation: As for `forward_range`.
+            start: The first stage to run; None for the first there is.
+            stop: The last stage to run; None for the cut.
+            wanted: Stages whose pooled features are kept.
+
+        Returns:
+            The activation after `stop`; and `(B, D)` float32 a stage that was run and is wanted, in depth order.
+
+        Raises:
+            ValueError: As `forward_range`.
+        """
+        names = tuple(self.stages)
+        first = 0 if start is None else self._depth(start)
+        last = len(names) - 1 if stop is None else self._depth(stop)
+        pooled = {}
+        for name in names[first : last + 1]:
+            activation = self.forward_range(activation, name, name)
+            if name in wanted:
+                pooled[name] = self.pool(activation.float())
+        return activation, pooled
+
+    def up_to(self, stage: str) -> Self:
+        """The same backbone cut after a stage: its modules are shared. Itself where that is its cut.
+
+        Raises:
+            ValueError: If there is no such stage up to the cut.
+        """
+        if stage == self.cut:
+            return self
+        kept = tuple(self.stages)[: self._depth(stage) + 1]
+        shorter = type(self)(
+            self.spec, {name: self.stages[name] for name in kept}, self.feature_dims, self.receipt
+        )
+        shorter.training = self.training
+        shorter.stages.training = self.training
+        return shorter
 
     def pool(self, activation: Tensor) -> Tensor:
         """Reduce an activation to one vector an image, as the original network does before its classifier.

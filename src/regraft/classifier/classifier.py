@@ -4,7 +4,7 @@ Knows neither how it was trained nor where it is stored.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -34,6 +34,7 @@ class Classifier(nn.Module):
     Attributes:
         backbone: From normalised images to an activation map, cut where the head was put on.
         head: From pooled features `(B, D)` to logits.
+        stages: Whose pooled features the head takes, side by side in depth order; the last one is the cut.
         layers: What the head is made of.
         target: What the logits mean.
         preprocessing: From a decoded image to the pixels the backbone was pretrained on.
@@ -45,6 +46,7 @@ class Classifier(nn.Module):
         *,
         backbone: Backbone,
         head: nn.Sequential,
+        stages: Sequence[str],
         layers: LinearLayers | MlpLayers,
         target: BinaryTarget | MulticlassTarget,
         preprocessing: Preprocessing,
@@ -53,6 +55,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.stages = tuple(stages)
         self.layers = layers
         self.target = target
         self.preprocessing = preprocessing
@@ -71,7 +74,7 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """`(B, 3, H, W)` normalised float images to logits `(B, K)`, or `(B, 1)` for a binary target."""
-        logits: Tensor = self.head(self.backbone.pool(self.backbone(images)))
+        logits: Tensor = self.head(head_features(self.backbone, self.stages, images, after=None, pooled={}))
         return logits
 
     def for_inference(self) -> Self:
@@ -83,12 +86,6 @@ class Classifier(nn.Module):
         faster._modules = dict(self._modules)
         faster.backbone = fuse(self.backbone, size=self.preprocessing.size)
         return faster
-
-    def run_after(self, stage: str | None, activation: Tensor) -> Tensor:
-        """The activation at the cut, from that after a stage; None for images."""
-        stages = list(self.backbone.stages)
-        following = stages[0 if stage is None else stages.index(stage) + 1 :]
-        return self.backbone.forward_range(activation, following[0], None) if following else activation
 
     def predict_pixels(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Probabilities of prepared images.
@@ -173,12 +170,48 @@ def predict_together(
         totals: list[Tensor] = [torch.zeros((), dtype=torch.float64, device=first.device)] * len(classifiers)
         for view in range(num_views(first.views)):
             activation = apply_view(images, view)
+            pooled: dict[str, Tensor] = {}
             if shared is not None:
-                activation = first.backbone.forward_range(activation, None, shared)
+                wanted = {stage for classifier in classifiers for stage in classifier.stages}
+                activation, pooled = first.backbone.pooled_range(activation, None, shared, wanted=wanted)
             for index, classifier in enumerate(classifiers):
-                logits = classifier.head(classifier.backbone.pool(classifier.run_after(shared, activation)))
+                logits = classifier.head(
+                    head_features(
+                        classifier.backbone, classifier.stages, activation, after=shared, pooled=pooled
+                    )
+                )
                 totals[index] = totals[index] + classifier.target.probabilities(logits)
         return [(total / num_views(first.views)).cpu().numpy() for total in totals]
+
+
+def head_features(
+    backbone: Backbone,
+    stages: Sequence[str],
+    activation: Tensor,
+    *,
+    after: str | None,
+    pooled: Mapping[str, Tensor],
+) -> Tensor:
+    """What a head on several stages takes, from the activation somewhere on the way.
+
+    Args:
+        backbone: Run from there up to its cut.
+        stages: Whose pooled features are put side by side, in depth order.
+        activation: What the stage `after` gave.
+        after: The last stage already run; None where `activation` is the images.
+        pooled: `(B, D)` pooled features of stages already run, by stage; that of `after` itself may be missing.
+
+    Returns:
+        `(B, D)` float32, D the sum over the stages.
+    """
+    names = list(backbone.stages)
+    following = names[0 if after is None else names.index(after) + 1 :]
+    found = dict(pooled)
+    if after is not None and after in stages and after not in found:
+        found[after] = backbone.pool(activation.float())
+    if following:
+        found |= backbone.pooled_range(activation, following[0], None, wanted=stages)[1]
+    return torch.cat([found[stage] for stage in stages], dim=1)
 
 
 def normalize_pixels(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:

@@ -48,17 +48,26 @@ def load_backbone(path: Path) -> Backbone:
 
 @dataclass(frozen=True)
 class Head:
-    """A fitted head: its modules, what they are made of, the width they take, and what they predict."""
+    """A fitted head.
+
+    Attributes:
+        modules: From pooled features `(B, feature_dim)` to logits.
+        layers: What they are made of.
+        feature_dim: The width they take.
+        target: What they predict.
+        stages: Whose pooled features they take, in depth order; None for the backbone's cut alone.
+    """
 
     modules: nn.Sequential
     layers: LinearLayers | MlpLayers
     feature_dim: int
     target: BinaryTarget | MulticlassTarget
+    stages: tuple[str, ...] | None = None
 
 
 def save_head(head: Head, path: Path) -> None:
     """Write a fitted head and what it predicts."""
-    description = _describe_head(head.layers, head.target, head.feature_dim)
+    description = _describe_head(head.layers, head.target, head.feature_dim, head.stages)
     path.write_bytes(_pack("head", _prefixed("head", head.modules), description))
 
 
@@ -74,10 +83,10 @@ def load_head(path: Path) -> Head:
 
 def classifier_bytes(classifier: Classifier) -> bytes:
     """The one file that holds all that inference needs; equal classifiers give equal bytes."""
-    feature_dim = classifier.backbone.feature_dim
+    feature_dim = sum(classifier.backbone.feature_dims[stage] for stage in classifier.stages)
     description = {
         **_describe_backbone(classifier.backbone),
-        **_describe_head(classifier.layers, classifier.target, feature_dim),
+        **_describe_head(classifier.layers, classifier.target, feature_dim, classifier.stages),
         "preprocessing": classifier.preprocessing.model_dump(mode="json"),
         "views": classifier.views,
     }
@@ -106,19 +115,28 @@ def load_classifier(path: Path) -> Classifier:
 
 
 def assemble(backbone: Backbone, head: Head, preprocessing: Preprocessing, *, views: ViewSet) -> Classifier:
-    """A classifier of a backbone and a head fitted on its pooled features.
+    """A classifier of a backbone and a head fitted on its pooled features; stages behind the head's are left out.
 
     Raises:
-        ValueError: If the head was fitted on features of another width.
+        ValueError: If the head was fitted on features of other stages or another width.
     """
-    if backbone.feature_dim != head.feature_dim:
+    stages = head.stages or (backbone.cut,)
+    if missing := [stage for stage in stages if stage not in backbone.stages]:
+        raise ValueError(
+            f"the head was fitted on features of {', '.join(stages)}; {backbone.spec.name} cut at {backbone.cut} "
+            f"has no {', '.join(missing)}: run train_head again"
+        )
+    backbone = backbone.up_to(stages[-1])
+    given = sum(backbone.feature_dims[stage] for stage in stages)
+    if given != head.feature_dim:
         raise ValueError(
             f"the head was fitted on {head.feature_dim} features; {backbone.spec.name} cut at {backbone.cut} gives "
-            f"{backbone.feature_dim}: run train_head again"
+            f"{given}: run train_head again"
         )
     return Classifier(
         backbone=backbone,
         head=head.modules,
+        stages=stages,
         layers=head.layers,
         target=head.target,
         preprocessing=preprocessing,
@@ -132,10 +150,13 @@ def _describe_backbone(backbone: Backbone) -> dict[str, Any]:
 
 
 def _describe_head(
-    layers: LinearLayers | MlpLayers, target: BinaryTarget | MulticlassTarget, feature_dim: int
+    layers: LinearLayers | MlpLayers,
+    target: BinaryTarget | MulticlassTarget,
+    feature_dim: int,
+    stages: tuple[str, ...] | None,
 ) -> dict[str, Any]:
     return {
-        "head": {"layers": layers.model_dump(mode="json"), "feature_dim": feature_dim},
+        "head": {"layers": layers.model_dump(mode="json"), "feature_dim": feature_dim, "stages": stages},
         "target": target.model_dump(mode="json"),
     }
 
@@ -153,10 +174,11 @@ def _restore_head(tensors: dict[str, Tensor], description: dict[str, Any]) -> He
     layers = _LAYERS.validate_python(description["head"]["layers"])
     target = _TARGET.validate_python(description["target"])
     feature_dim = description["head"]["feature_dim"]
+    stages = description["head"].get("stages")  # files from before heads on several stages have none
     with torch.device("meta"):  # else initial weights nobody wants are drawn from the global generator
         modules = layers.build(feature_dim, target.num_outputs)
     modules.load_state_dict(_without_prefix("head", tensors), assign=True)
-    return Head(modules.eval(), layers, feature_dim, target)
+    return Head(modules.eval(), layers, feature_dim, target, None if stages is None else tuple(stages))
 
 
 def _prefixed(prefix: str, module: nn.Module) -> dict[str, Tensor]:

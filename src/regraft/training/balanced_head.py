@@ -3,7 +3,7 @@
 Knows neither files nor options. What is chosen here is what fine-tuning goes on with.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from regraft.backbones.backbone import Backbone
 from regraft.classifier.files import Head
 from regraft.heads.layers import LinearLayers, MlpLayers
 from regraft.training.balance import Balance, Floats, Ints, even_weights
-from regraft.training.features import stage_columns
+from regraft.training.features import select_stages
 from regraft.training.head import fit_head, group_numbers
 from regraft.training.linear_probe import SolverSettings
 from regraft.training.mlp_head import MlpSettings
@@ -32,6 +32,7 @@ def fit_balanced_head(
     layers: LinearLayers | MlpLayers,
     settings: SolverSettings | MlpSettings,
     balance: Balance | Literal["auto"],
+    stages: Sequence[str] | None = None,
 ) -> tuple[Head, dict[str, Any], dict[str, Any]]:
     """Fit a head; with `auto` one under each balance, of which one is chosen on `val`.
 
@@ -50,16 +51,23 @@ def fit_balanced_head(
         tried = _SIMPLEST_FIRST[:2]
     fitted = {
         each: fit_head(
-            features, backbone, manifest, label_names, layers=layers, settings=settings, balance=each
+            features,
+            backbone,
+            manifest,
+            label_names,
+            layers=layers,
+            settings=settings,
+            balance=each,
+            stages=stages,
         )
         for each in tried
     }
     ((column, names),) = label_names.items()
     rows = np.flatnonzero(manifest["split"] == "val")
     labels = manifest[column].to_numpy(np.int64)[rows]
-    at_cut = torch.from_numpy(features[rows, stage_columns(backbone.feature_dims)[backbone.cut]])
+    of_val = torch.from_numpy(select_stages(features, rows, backbone.feature_dims, stages or (backbone.cut,)))
     candidates = score_candidates(
-        {each: _probabilities(head, at_cut) for each, (head, _) in fitted.items()},
+        {each: _probabilities(head, of_val) for each, (head, _) in fitted.items()},
         labels,
         group_numbers(manifest.iloc[rows]),
     )

@@ -71,7 +71,8 @@ def probe_depths(
         The stages alone from shallow to deep, then joined, from the first alone to all.
 
     Raises:
-        ValueError: If the features are not as wide as the stages, or no fold can be made of the groups.
+        ValueError: If the features are not as wide as the stages, or the groups cannot be parted so that every class
+            can be learnt in every fold.
     """
     columns = stage_columns(feature_dims)
     if features.shape[1] != sum(feature_dims.values()):
@@ -79,6 +80,11 @@ def probe_depths(
             f"{features.shape[1]} features, but the stages have {sum(feature_dims.values())}: run build_backbone again"
         )
     folds = group_folds(labels, groups, num_classes, settings)
+    if (num_told := sum(len(held_out) for _, held_out in folds)) < len(labels):
+        raise ValueError(
+            f"{len(labels) - num_told} of {len(labels)} training images cannot be held out: without their groups a "
+            "class has nothing left to learn from. Lower probe.num_folds, or give each class more groups"
+        )
     probes: list[DepthProbe] = []
     for stage, own in columns.items():
         probes.append(_probe(features[:, own], "last", stage, labels, num_classes, folds, settings))

@@ -3,7 +3,7 @@
 Knows neither labels nor heads; images come in as prepared pixels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -73,6 +73,18 @@ def stage_columns(feature_dims: Mapping[str, int]) -> dict[str, slice]:
         stage: slice(stop - width, stop)
         for (stage, width), stop in zip(feature_dims.items(), stops, strict=True)
     }
+
+
+def select_stages(
+    features: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    feature_dims: Mapping[str, int],
+    stages: Sequence[str],
+) -> NDArray[np.float32]:
+    """Features `(rows, D)` of some rows and stages, side by side in the order of the stages; a copy."""
+    of_stage = stage_columns(feature_dims)
+    columns = np.concatenate([np.arange(of_stage[name].start, of_stage[name].stop) for name in stages])
+    return np.ascontiguousarray(features[rows][:, columns])
 
 
 def _features_of(

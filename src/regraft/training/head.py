@@ -3,6 +3,7 @@
 Knows neither files nor options: features, manifest and settings come in, a head and its history go out.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from regraft.classifier.files import Head
 from regraft.heads.layers import LinearLayers, MlpLayers
 from regraft.heads.targets import target_for
 from regraft.training.balance import Balance, measuring_weights
-from regraft.training.features import stage_columns
+from regraft.training.features import select_stages
 from regraft.training.linear_probe import LinearProbe, SolverSettings, fit_linear_probe
 from regraft.training.mlp_head import MlpSettings, fit_mlp_head
 
@@ -34,20 +35,22 @@ def fit_head(
     layers: LinearLayers | MlpLayers,
     settings: SolverSettings | MlpSettings,
     balance: Balance = "none",
+    stages: Sequence[str] | None = None,
 ) -> tuple[Head, dict[str, Any]]:
-    """Fit a head on the features at the backbone's cut.
+    """Fit a head on pooled features of a backbone.
 
     Args:
         features: `(N, D)` float32, all stages side by side, rows as in the manifest.
-        backbone: Says which columns are those of its cut.
+        backbone: Says which columns are those of which stage.
         manifest: `split`, `group` and the target's column of numbers.
         label_names: The one target: its column and its labels in the order of their numbers.
         layers: What the head is made of.
         settings: `SolverSettings` for linear layers, `MlpSettings` for others.
         balance: What is done about classes of unequal size.
+        stages: Whose features are put side by side, in depth order; None for those of the backbone's cut.
 
     Returns:
-        The head for raw features at the cut, and how it was found: a summary and a row a candidate or an epoch.
+        The head for raw features of these stages, and how it was found: a summary and a row a candidate or an epoch.
 
     Raises:
         NotConvergedError: If the convergence criterion was not met.
@@ -58,14 +61,18 @@ def fit_head(
             f"one target can be learnt so far, the manifest has {len(label_names)}: {list(label_names)}"
         )
     target = target_for(column, tuple(names))
-    at_cut = stage_columns(backbone.feature_dims)[backbone.cut]
+    stages = tuple(stages or (backbone.cut,))
+    feature_dim = sum(backbone.feature_dims[stage] for stage in stages)
     splits = {split: np.flatnonzero(manifest["split"] == split) for split in ("train", "val")}
     data = {
-        split: (np.ascontiguousarray(features[rows, at_cut]), manifest[column].to_numpy(np.int64)[rows])
+        split: (
+            select_stages(features, rows, backbone.feature_dims, stages),
+            manifest[column].to_numpy(np.int64)[rows],
+        )
         for split, rows in splits.items()
     }
     with torch.device("meta"):  # else initial weights nobody wants are drawn from the global generator
-        modules = layers.build(backbone.feature_dim, target.num_outputs)
+        modules = layers.build(feature_dim, target.num_outputs)
     modules.to_empty(device="cpu")
     if isinstance(settings, SolverSettings):
         groups = group_numbers(manifest.iloc[splits["train"]])
@@ -97,7 +104,7 @@ def fit_head(
         used_up = f"{len(rows)} epochs; raise train_head.head.max_epochs, or lower its learning_rate"
     if not summary["is_converged"]:
         raise NotConvergedError(f"the head did not converge ({summary['criterion']}) in {used_up}")
-    return Head(modules.eval().requires_grad_(False), layers, backbone.feature_dim, target), {
+    return Head(modules.eval().requires_grad_(False), layers, feature_dim, target, stages), {
         "summary": summary,
         "rows": rows,
     }
