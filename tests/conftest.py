@@ -85,15 +85,20 @@ def make_head() -> Callable[..., "Head"]:
     from regraft.heads.targets import target_for
 
     def make(
-        backbone: "Backbone", label_names: tuple[str, ...] = ("disc", "square", "cross"), seed: int = 0
+        backbone: "Backbone",
+        label_names: tuple[str, ...] = ("disc", "square", "cross"),
+        seed: int = 0,
+        *,
+        stages: tuple[str, ...] | None = None,
     ) -> "Head":
         target, layers = target_for("label", label_names), LinearLayers()
-        modules = layers.build(backbone.feature_dim, target.num_outputs)
+        feature_dim = sum(backbone.feature_dims[stage] for stage in stages or (backbone.cut,))
+        modules = layers.build(feature_dim, target.num_outputs)
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for parameter in modules.parameters():
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
-        return Head(modules.eval().requires_grad_(False), layers, backbone.feature_dim, target)
+        return Head(modules.eval().requires_grad_(False), layers, feature_dim, target, stages)
 
     return make
 
