@@ -45,6 +45,21 @@ BALANCE = {
         for name, loss in (("none", 0.514), ("class_weights", 0.465))
     ],
 }
+
+
+def estimate(value: float) -> dict[str, dict[str, float]]:
+    return {"accuracy": {"value": value, "low": value - 0.01, "high": value + 0.01}}
+
+
+SPLIT_KINDS = {
+    "random": {"probe": estimate(0.86), "group_majority": estimate(0.81), "majority_class": estimate(0.6)},
+    "grouped": {"probe": estimate(0.8), "group_majority": estimate(0.6), "majority_class": estimate(0.6)},
+    "difference": estimate(0.06),
+    "in_use": "grouped",
+    "num_images": 2624,
+    "num_groups": 44,
+    "num_folds": 5,
+}
 SETTINGS = {
     "fine_tune": {"learning_rate": 3e-4, "stages": ["blocks.5", "head"], "compile": False},
     "seed": None,
@@ -66,13 +81,14 @@ def render(tables: Any) -> str:
     return render_with(metrics, figures)
 
 
-def render_with(metrics: Any, figures: Any) -> str:
+def render_with(metrics: Any, figures: Any, split_kinds: Any = SPLIT_KINDS) -> str:
     with house_style():
         sheet = new_figure(1, 1)
     return report.render_report(
         metrics,
         figures,
         title="solar & cells",
+        split_kinds=split_kinds,
         balance=BALANCE,
         data_card=DATA_CARD,
         contact_sheet=sheet,
@@ -203,3 +219,17 @@ def test_what_was_done_about_uneven_classes_is_told_with_its_numbers(page: str) 
     assert "Chosen by log-loss on val: none 0.5140" in page
     assert "<th>class weights, chosen</th>" in page
     assert '<td class="number">+0.049 ± 0.019</td>' in page
+
+
+def test_random_and_grouped_scores_stand_side_by_side(page: str) -> None:
+    row = '<tr><th>No pixels: majority of the image&#39;s group</th><td class="number">81.0 % (80.0 to 82.0)</td>'
+    assert row + '<td class="number">60.0 % (59.0 to 61.0)</td></tr>' in page
+    assert "Splitting at random adds +6.0 points (+5.0 to +7.0)" in page
+    assert "Whole groups held out, as in this run" in page
+    assert "Images at random</th>" in page
+
+
+def test_without_groups_no_split_kinds_are_shown(build_tables: Callable) -> None:
+    metrics = measure(*build_tables(), num_resamples=100, confidence=0.95, seed=0)
+    nothing = {"random": {}, "grouped": {}, "difference": {}, "reason": "no groups"}
+    assert "Whole groups held out" not in render_with(metrics, {}, nothing)

@@ -11,11 +11,17 @@ from typing import Any
 import jinja2
 from matplotlib.figure import Figure
 
-from regraft.evaluation.estimate_texts import difference_text, interval_text, number_text
+from regraft.evaluation.estimate_texts import difference_text, interval_text
 from regraft.evaluation.figure_style import BASELINE_COLOUR, MODEL_COLOURS, percent, png_bytes
-from regraft.evaluation.metrics import METRICS
 from regraft.evaluation.plain_tables import dotted, tables_of
 from regraft.evaluation.predictions import BASELINE_TITLES, MODELS
+from regraft.evaluation.report_tables import (
+    balance_table,
+    class_rows,
+    comparison_rows,
+    count_rows,
+    split_kinds_table,
+)
 
 CAPTIONS = {
     "scores": "Dots are scores on test, lines their intervals. On the right what fine-tuning changes, "
@@ -33,17 +39,6 @@ CAPTIONS = {
     "mistakes": "A wrong label, an odd image, or something learnt wrongly: worth a look, one by one.",
 }
 
-_AS_IF_EVEN = (
-    "so it gives the probabilities of a world in which all classes are equally frequent: the rare ones are found "
-    "more often, at more false alarms, and log-loss and calibration error on test suffer."
-)
-BALANCE_SENTENCES = {
-    "none": "Classes of unequal size were learnt from as they are, so a rare class needs more evidence.",
-    "class_weights": "The loss of each image was weighted so that every class counts the same, "
-    + _AS_IF_EVEN,
-    "balanced_sampler": "Every class was drawn equally often, " + _AS_IF_EVEN,
-}
-
 _SHOWN_ELSEWHERE = {"notes", "num_images"}  # of the data card
 _PIXELS_PER_INCH = 100  # one for all figures, so that their letters have one size
 
@@ -53,6 +48,7 @@ def render_report(
     figures: Mapping[str, Figure],
     *,
     title: str,
+    split_kinds: Mapping[str, Any],
     balance: Mapping[str, Any],
     data_card: Mapping[str, Any],
     contact_sheet: Figure,
@@ -65,6 +61,7 @@ def render_report(
         metrics: What `measure` gave.
         figures: What `make_figures` gave; shown in this order.
         title: Heading of the page, for instance the name of the model.
+        split_kinds: What `compare_split_kinds` gave.
         balance: What `fit_balanced_head` chose.
         data_card: What `describe_data` gave.
         contact_sheet: Training images of each class.
@@ -87,11 +84,12 @@ def render_report(
         method=_method(metrics),
         warnings=ingest_report.get("warnings", []),
         notes=metrics["notes"],
-        comparison=_comparison(metrics),
+        comparison=comparison_rows(metrics),
         figures=[_picture(name, figure) for name, figure in figures.items()],
-        per_class=_per_class(metrics),
-        counts=_counts(metrics),
-        balance=_balance(balance),
+        per_class=class_rows(metrics),
+        counts=count_rows(metrics),
+        split_kinds=split_kinds_table(split_kinds),
+        balance=balance_table(balance),
         contact_sheet=_picture("contact_sheet", contact_sheet),
         card_notes=data_card["notes"],
         card=list(tables_of({key: value for key, value in data_card.items() if key not in _SHOWN_ELSEWHERE})),
@@ -181,76 +179,6 @@ def _method(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def _comparison(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row a metric: both models on test, the difference, and val."""
-    return [
-        {
-            "title": row.title,
-            "is_headline": row.is_headline,
-            "direction": "↑" if row.higher_is_better else "↓",
-            "test": [interval_text(metrics["test"][model][name], name) for model in MODELS],
-            "difference": difference_text(metrics["test"]["difference"][name], name),
-            "is_clear": _is_clear(metrics["test"]["difference"][name]),
-            "val": [number_text(metrics["val"][model][name]["value"], name) for model in MODELS],
-            "reasons": sorted(
-                {of[name]["reason"] for of in metrics["test"].values() if "reason" in of[name]}
-            ),
-        }
-        for name, row in METRICS.items()
-    ]
-
-
-def _per_class(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row a class: test images, then recall, precision and F1 of both models."""
-    tables = [metrics["per_class"][model] for model in MODELS]
-    return [
-        {
-            "label_name": rows[0]["label_name"],
-            "support": rows[0]["support"],
-            "numbers": [
-                "–" if row[key] is None else percent(row[key])
-                for key in ("recall", "precision", "f1")
-                for row in rows
-            ],
-        }
-        for rows in zip(*tables, strict=True)
-    ]
-
-
-def _counts(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row a class and one for all: images in train, val and test."""
-    splits = ("train", "val", "test")
-    rows = [
-        {"title": name, "counts": [metrics["class_counts"][split][name] for split in splits]}
-        for name in metrics["label_names"]
-    ]
-    return [*rows, {"title": "all", "counts": [metrics["num_images"][split] for split in splits]}]
-
-
-def _balance(balance: Mapping[str, Any]) -> dict[str, Any]:
-    """What was done about classes of unequal size, and a row a way that was tried."""
-    return {
-        "sentence": BALANCE_SENTENCES[balance["chosen"]],
-        "reason": f"Chosen by {balance['reason']}." if balance["asked"] == "auto" else "",
-        "rows": [
-            [
-                f"{row['balance'].replace('_', ' ')}{', chosen' * (row['balance'] == balance['chosen'])}",
-                f"{row['balanced_log_loss']:.3f}",
-                f"+{row['excess']:.3f} ± {row['standard_error']:.3f}" if row["excess"] else "least",
-                percent(row["balanced_accuracy"]),
-                f"{row['log_loss']:.3f}",
-                percent(row["accuracy"]),
-            ]
-            for row in balance["candidates"]
-        ],
-    }
-
-
 def _confidence(metrics: Mapping[str, Any]) -> str:
     """`95 %`."""
     return f"{100 * metrics['resampling']['confidence']:g} %"
-
-
-def _is_clear(estimate: Mapping[str, Any]) -> bool:
-    """Whether the interval lies on one side of 0."""
-    return estimate["low"] is not None and not estimate["low"] <= 0 <= estimate["high"]

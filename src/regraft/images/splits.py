@@ -80,12 +80,7 @@ def assign_splits(image_index: "pd.DataFrame", options: SplitOptions) -> "pd.Ser
 
     if options.kind == "given":
         return _take_given(image_index, on_leak=options.on_leak)
-    ties = ["pixel_sha256", *(["copy_group"] if "copy_group" in image_index else [])]
-    if options.kind == "grouped":
-        ties.append("group")
-    units = _connect(
-        [[None if pd.isna(value) else value for value in image_index[column]] for column in ties]
-    )
+    units = number_units(image_index, options.kind)
     digests = image_index["pixel_sha256"]
     order_keys = [hashlib.sha256(f"{options.seed}:{digest}".encode()).hexdigest() for digest in digests]
     labels = pd.factorize(image_index["label"], sort=True)[0]
@@ -94,6 +89,16 @@ def assign_splits(image_index: "pd.DataFrame", options: SplitOptions) -> "pd.Ser
     split_numbers = deal_units(units, order_keys, labels, fractions)
     words = [SPLITS[number] for number in split_numbers]
     return pd.Series(words, image_index.index, dtype="str", name="split")
+
+
+def number_units(image_index: "pd.DataFrame", kind: Literal["random", "grouped"]) -> list[int]:
+    """The unit of each image, a row's number: what is never parted. Copies for `random`, groups too for `grouped`."""
+    import pandas as pd
+
+    ties = ["pixel_sha256", *(["copy_group"] if "copy_group" in image_index else [])]
+    if kind == "grouped":
+        ties.append("group")
+    return _connect([[None if pd.isna(value) else value for value in image_index[column]] for column in ties])
 
 
 def find_unknown_splits(words: Sequence[str | None]) -> list[str]:

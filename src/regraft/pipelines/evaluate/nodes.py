@@ -62,6 +62,29 @@ def measure_models(
     )
 
 
+def compare_split_kinds(
+    features: Any,
+    backbone: Any,
+    manifest: pd.DataFrame,
+    label_names: dict[str, list[str]],
+    options: EvaluateOptions,
+) -> dict[str, Any]:
+    """What a probe on the features at the cut scores if images are split at random, and if groups are held out."""
+    import numpy as np
+
+    from regraft.evaluation.intervals import Bootstrap
+    from regraft.evaluation.split_kinds import compare_split_kinds
+    from regraft.training.features import stage_columns
+
+    (names,) = label_names.values()
+    return compare_split_kinds(
+        np.asarray(features[:, stage_columns(backbone.feature_dims)[backbone.cut]]),
+        manifest,
+        names,
+        bootstrap=Bootstrap(options.num_resamples, options.confidence, options.seed),
+    )
+
+
 def list_scores(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The scores alone, a table a model and split, for `dvc metrics`."""
     from regraft.evaluation.measure import plain_scores
@@ -72,6 +95,7 @@ def list_scores(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def draw_report(
     predictions: pd.DataFrame,
     metrics: dict[str, Any],
+    split_kinds: dict[str, Any],
     head_history: dict[str, Any],
     fine_tune_history: dict[str, Any],
     balance: dict[str, Any],
@@ -108,6 +132,7 @@ def draw_report(
         metrics,
         figures,
         title=build_backbone.name,
+        split_kinds=split_kinds,
         balance=balance,
         data_card=data_card,
         contact_sheet=contact_sheet(manifest, metrics["label_names"], pixels),

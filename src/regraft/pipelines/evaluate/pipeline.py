@@ -2,7 +2,13 @@
 
 from kedro.pipeline import Pipeline, node
 
-from regraft.pipelines.evaluate.nodes import draw_report, list_scores, measure_models, predict_images
+from regraft.pipelines.evaluate.nodes import (
+    compare_split_kinds,
+    draw_report,
+    list_scores,
+    measure_models,
+    predict_images,
+)
 
 FIGURES = ("scores", "confusion_matrix", "classes", "calibration", "training", "mistakes")
 SCORES = ("probe_val", "fine_tuned_val", "probe_test", "fine_tuned_test")
@@ -24,12 +30,19 @@ def create_pipeline(**_: object) -> Pipeline:
                 "metrics",
                 name="measure_models",
             ),
+            node(
+                compare_split_kinds,
+                ["features", "backbone", "manifest", "label_names", "params:evaluate"],
+                "split_kinds",
+                name="compare_split_kinds",
+            ),
             node(list_scores, "metrics", {name: f"{name}_scores" for name in SCORES}, name="list_scores"),
             node(
                 draw_report,
                 [
                     "predictions",
                     "metrics",
+                    "split_kinds",
                     "head_history",
                     "fine_tune_history",
                     "balance",
