@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
 
 from regraft.classifier import assemble
 from regraft.classifier.classifier import Classifier, predict_together
@@ -21,14 +19,14 @@ from regraft.comparing.candidates import Candidate
 from regraft.comparing.tried import Floats, Tried, pack, unpack
 from regraft.evaluation.metrics import accuracy
 from regraft.heads.layers import LinearLayers
-from regraft.messages import about_model, report_metrics, report_progress, report_tags
+from regraft.messages import about_model, report_metrics, report_tags
+from regraft.training.depth import probe_depths
 from regraft.training.features import stage_columns
-from regraft.training.head import fit_head
-from regraft.training.linear_probe import SolverSettings, fit_linear_probe
+from regraft.training.head import fit_head, group_numbers
+from regraft.training.linear_probe import SolverSettings
 from regraft.training.reproducibility import map_streams
 
 _TIMED_IMAGES = 64
-_COARSE = 1e-4  # gradient at which a fold's probe counts as solved: choosing needs no more
 
 
 @dataclass(frozen=True)
@@ -94,9 +92,9 @@ def probe_candidate(candidate: Candidate, bench: Bench, settings: SolverSettings
         held_out = held_out_probabilities(
             np.ascontiguousarray(features[seen, at_cut]),
             bench.labels[seen],
-            groups=_group_numbers(bench)[seen],
+            groups=group_numbers(bench.manifest.iloc[seen]),
             num_classes=len(head.target.label_names),
-            settings=replace(settings, penalties=(penalty,), tolerance=max(settings.tolerance, _COARSE)),
+            settings=settings,
         )
     probabilities = {
         split: _probabilities(head, features, bench.rows(split), at_cut) for split in ("val", "test")
@@ -152,34 +150,24 @@ def held_out_probabilities(
         labels: `(N,)` int64 in [0, num_classes).
         groups: `(N,)` group numbers; a group is never on both sides of a fold.
         num_classes: K.
-        settings: One penalty; `num_folds` and `seed` make the folds.
+        settings: Folds, and the penalties that each is fitted with.
 
     Returns:
-        `(N, K)` float64, rows sum to 1. Where a fold's learning side lacks a class, or there is one group only, its
-        rows are 1 / K: nothing is known of them.
+        `(N, K)` float64, rows sum to 1; 1 / K where no fold that holds a row out leaves every class to learn from.
+
+    Raises:
+        ValueError: If no fold can be made of the groups.
     """
-    found = np.full((len(labels), num_classes), 1 / num_classes)
-    num_folds = min(settings.num_folds, len(np.unique(groups)))
-    if num_folds < 2:
-        return found
-    splitter = StratifiedGroupKFold(n_splits=num_folds, shuffle=True, random_state=settings.seed)
-    for number, (learnt, held) in enumerate(splitter.split(labels, labels, groups), start=1):
-        if len(np.unique(labels[learnt])) < num_classes:
-            continue
-        probe = fit_linear_probe(
-            features[learnt],
-            labels[learnt],
-            num_classes=num_classes,
-            groups=groups[learnt],
-            settings=settings,
-        )
-        logits = features[held] @ probe.weight.T + probe.bias
-        if num_classes == 2:
-            logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-        exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-        found[held] = exponents / exponents.sum(axis=1, keepdims=True)
-        report_progress("cross-validating the probe", number, num_folds)
-    return found
+    probe, *_ = probe_depths(
+        features,
+        {"cut": features.shape[1]},
+        labels,
+        num_classes=num_classes,
+        groups=groups,
+        settings=settings,
+    )
+    found = probe.probabilities
+    return np.where(np.isnan(found), 1 / num_classes, found)
 
 
 def probe_key(on_bench: OnBench, bench: Bench, settings: SolverSettings) -> str:
@@ -213,11 +201,3 @@ def _images_per_second(classifier: Classifier, pixels: NDArray[np.uint8], bench:
     with watch:
         num_images = sum(map_streams(predict, batches, compute=bench.compute))
     return num_images / watch.cost.seconds
-
-
-def _group_numbers(bench: Bench) -> NDArray[np.int64]:
-    """A number a group of images; an image without one is its own."""
-    own = pd.Series([f"image {row}" for row in range(len(bench.manifest))], index=bench.manifest.index)
-    groups = bench.manifest["group"].astype("object")
-    numbers, _ = pd.factorize(groups.where(groups.notna(), own))
-    return numbers.astype(np.int64)

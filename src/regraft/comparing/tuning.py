@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.backbones.stage_choice import check_unfreeze
 from regraft.backbones.zoo import get_spec
 from regraft.classifier.views import num_views
 from regraft.comparing.bench import Bench, Stopwatch
@@ -102,14 +103,12 @@ def fine_tune_finalists(
                 "first (compare.max_fine_tuned)."
             )
             continue
-        num_stages = len(get_spec(of_label[label].name).stages_up_to(of_label[label].cut))
-        if recipe.fine_tune.num_stages > num_stages:
-            outcomes[label] = (
-                f"Probe only: it has {num_stages} stages, and fine_tune.num_stages asks for "
-                f"{recipe.fine_tune.num_stages}."
-            )
+        candidate = of_label[label]
+        stages = get_spec(candidate.name).stages_up_to(candidate.cut)
+        if faults := check_unfreeze(recipe.fine_tune.unfreeze, stages, network=candidate.name):
+            outcomes[label] = f"Probe only: fine_tune.unfreeze does not fit it: {'; '.join(faults)}."
             continue
-        probed = rebuild_probe(of_label[label], bench, recipe.solver)
+        probed = rebuild_probe(candidate, bench, recipe.solver)
         key = _key(probed, bench, recipe)
         kept = bench.results.read(key)
         found = replace(unpack(kept)[0], label=label) if kept else None
@@ -121,7 +120,7 @@ def fine_tune_finalists(
                 "(compare.max_minutes)."
             )
             continue
-        with about_model(label, parameters={"build_backbone": of_label[label].parameters()}):
+        with about_model(label, parameters={"build_backbone": candidate.parameters()}):
             if found is None:
                 found = _fine_tune(probed, bench, recipe, expected_s)
                 bench.results.write(key, pack([found]))
