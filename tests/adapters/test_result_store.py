@@ -33,7 +33,7 @@ def test_what_other_code_found_is_not_read_and_goes(tmp_path: Path, monkeypatch:
 
 def test_a_room_that_is_not_there_is_named(tmp_path: Path) -> None:
     store = ResultFolder(folder=str(tmp_path), rooms=["haeds"])
-    with pytest.raises(ValueError, match="no package 'haeds'"):
+    with pytest.raises(ValueError, match="regraft has no 'haeds'"):
         store.read("probe-1")
 
 

@@ -3,12 +3,14 @@
 import json
 import logging
 import re
+import shlex
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from regraft.adapters.command_parameters import parse_parameters
 from regraft.comparing.comparison import compare_models, flat_metrics, holm, plain_table, report_models
 from regraft.comparing.figures import comparison_figure
 from regraft.comparing.page import finetune_command, headline, render_comparison, verdict
@@ -30,7 +32,11 @@ FACTS = {
     "backbone": "efficientnet_lite0",
     "weights": "packaged",
     "cut": "conv_head",
-    "is_cut": False,
+    "parameters": {
+        "name": "efficientnet_lite0",
+        "weights": {"kind": "pretrained", "name": None},
+        "cut": None,
+    },
     "size": 224,
     "num_parameters": 3_400_000,
     "num_bytes": 13_600_000,
@@ -149,13 +155,23 @@ def test_the_page_says_who_was_chosen_and_what_is_certain() -> None:
     assert not re.findall(r'(?:src|href)="(?!data:)', page), "the page asks nothing of a network"
 
 
-def test_the_command_names_the_cut_only_where_there_is_one() -> None:
+def test_the_command_names_weights_and_cut_where_the_name_does_not_say_them() -> None:
     whole = compared(tried("one", "probe", val=1, test=1))
     assert finetune_command(whole) == (
         "kedro run --pipeline finetune --params build_backbone.name=efficientnet_lite0"
     )
-    cut = compared(tried("one", "probe", val=1, test=1, is_cut=True, cut="blocks.3"))
-    assert finetune_command(cut).endswith(",build_backbone.cut=blocks.3")
+    weights = {"kind": "file", "path": "mine.pth", "sha256": None}
+    cut = compared(
+        tried(
+            "one", "probe", val=1, test=1, parameters={"name": "vgg16", "weights": weights, "cut": "block3"}
+        )
+    )
+    assert finetune_command(cut) == (
+        'kedro run --pipeline finetune --params "build_backbone.name=vgg16,build_backbone.weights={kind: file, path: '
+        'mine.pth},build_backbone.cut=block3"'
+    )
+    parsed = parse_parameters(shlex.split(finetune_command(cut))[-1])
+    assert parsed["build_backbone"]["weights"] == {"kind": "file", "path": "mine.pth"}
 
 
 def test_tried_models_survive_their_file_to_the_bit() -> None:

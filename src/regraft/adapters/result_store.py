@@ -25,7 +25,7 @@ class ResultFolder(AbstractDataset[Any, Any]):
 
     Args:
         folder: Everything in it can be deleted at any time, at the price of computing it again.
-        rooms: Packages of regraft whose code the results follow from: what other code wrote is not read.
+        rooms: Folders and files of regraft whose code the results follow from: what other code wrote is not read.
     """
 
     def __init__(self, *, folder: str, rooms: Sequence[str], metadata: dict[str, Any] | None = None) -> None:
@@ -98,15 +98,16 @@ class TriedModels(AbstractDataset[Any, Any]):
 
 
 def _hash_rooms(rooms: Sequence[str]) -> str:
-    """Of all modules of some packages of regraft, and of the version of torch."""
+    """Of all modules of some folders of regraft, and of the version of torch."""
     from importlib.metadata import version
 
     package = Path(regraft.__file__).parent
     digest = hashlib.sha256(version("torch").encode())
     for room in sorted(rooms):
-        files = sorted((package / room).rglob("*.py"))
+        place = package / room
+        files = [place] if place.is_file() else sorted(place.rglob("*.py"))
         if not files:
-            raise ValueError(f"regraft has no package {room!r}; see the rooms in docs/architecture.md")
+            raise ValueError(f"regraft has no {room!r}; see the rooms in docs/architecture.md")
         for file in files:
             digest.update(file.relative_to(package).as_posix().encode())
             digest.update(file.read_bytes())

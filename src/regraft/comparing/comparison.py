@@ -237,7 +237,7 @@ def _row(
     return {
         "model": best.label,
         "variant": best.variant,
-        **{key: facts[key] for key in ("backbone", "weights", "cut", "is_cut", "size")},
+        **{key: facts[key] for key in ("backbone", "weights", "cut", "parameters", "size")},
         **{
             split: {one.variant: measured[split][one.label, one.variant] for one in variants}
             for split in _SPLITS

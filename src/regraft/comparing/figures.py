@@ -58,11 +58,11 @@ def comparison_figure(comparison: Mapping[str, Any]) -> Figure:
 
 
 def _draw_cost(axes: Axes, models: Sequence[Mapping[str, Any]]) -> None:
-    """A dot and its interval a model; where one was fine-tuned, a line leads there from its probe."""
+    """A dot and its interval a model and variant, with the number that the other panel has beside its name."""
     axes.set_title("Test accuracy against the time of an image")
     axes.set_xscale("log")
     heights = [row["test"][row["variant"]]["accuracy"]["value"] for row in models]
-    for row, height in zip(models, heights, strict=True):
+    for number, (row, height) in enumerate(zip(models, heights, strict=True), start=1):
         milliseconds = 1000 / row["images_per_second"]
         points = []
         for variant, metrics in row["test"].items():
@@ -88,14 +88,15 @@ def _draw_cost(axes: Axes, models: Sequence[Mapping[str, Any]]) -> None:
                 alpha=1.0 if is_best else 0.6,
             )
         axes.annotate(
-            clip_name(row["model"], _MAX_LETTERS),
+            str(number),
             (milliseconds * 1.02, height),
-            xytext=(8, 3),
+            xytext=(7, -3),
             textcoords="offset points",
-            fontsize=8.5,
+            fontsize=9,
+            fontweight="bold",
         )
     low, high = axes.get_xlim()
-    axes.set_xlim(low / 1.15, high * 1.9)  # room for the names
+    axes.set_xlim(low / 1.15, high * 1.2)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     places = [1000 / row["images_per_second"] for row in models]
@@ -114,7 +115,7 @@ def _round_ticks(low: float, high: float) -> list[float]:
 
 def _draw_differences(axes: Axes, models: Sequence[Mapping[str, Any]], confidence: float) -> None:
     """A row a model: its test accuracy less that of the chosen one, with the corrected interval."""
-    axes.set_title("Less than the chosen model by")
+    axes.set_title("Minus the chosen model")
     axes.axvline(0, color=GUIDE_COLOUR, linewidth=1.2)
     for height, row in enumerate(models):
         colour = MODEL_COLOURS[row["variant"]]
@@ -130,12 +131,11 @@ def _draw_differences(axes: Axes, models: Sequence[Mapping[str, Any]], confidenc
             color=colour,
             markerfacecolor=colour if found["is_clear"] else "white",
         )
-    axes.set_yticks(range(len(models)), [clip_name(row["model"], _MAX_LETTERS) for row in models])
+    names = [clip_name(row["model"], _MAX_LETTERS) for row in models]
+    axes.set_yticks(range(len(models)), [f"{name}  {number}" for number, name in enumerate(names, start=1)])
     axes.set_ylim(len(models) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, -1.0), max(high, 1.0))
-    axes.set_xlabel(
-        f"percentage points of test accuracy; {100 * confidence:g} % intervals that hold all at once"
-    )
+    axes.set_xlabel(f"points of test accuracy; {100 * confidence:g} % intervals, corrected")

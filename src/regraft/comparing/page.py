@@ -82,10 +82,17 @@ def verdict(comparison: Mapping[str, Any]) -> str:
 
 
 def finetune_command(comparison: Mapping[str, Any]) -> str:
-    """What makes the chosen model in the main job, where its name alone says which it is."""
-    best = comparison["models"][0]
-    cut = "" if not best["is_cut"] else f",build_backbone.cut={best['cut']}"
-    return f"kedro run --pipeline finetune --params build_backbone.name={best['backbone']}{cut}"
+    """What makes the chosen model in the main job."""
+    parameters = comparison["models"][0]["parameters"]
+    weights = {key: value for key, value in parameters["weights"].items() if value is not None}
+    changes = [f"build_backbone.name={parameters['name']}"]
+    if weights != {"kind": "pretrained"}:
+        listed = ", ".join(f"{key}: {value}" for key, value in weights.items())
+        changes.append(f"build_backbone.weights={{{listed}}}")
+    if parameters["cut"] is not None:
+        changes.append(f"build_backbone.cut={parameters['cut']}")
+    told = ",".join(changes)
+    return f"kedro run --pipeline finetune --params {told if len(changes) == 1 else chr(34) + told + chr(34)}"
 
 
 def _row(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
@@ -97,7 +104,6 @@ def _row(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
         "variant_title": _VARIANTS[row["variant"]],
         "val": _value(row["val"][row["variant"]][metric]["value"], metric),
         "accuracy": _interval(row["test"][row["variant"]]["accuracy"], "accuracy"),
-        "log_loss": _value(row["test"][row["variant"]]["log_loss"]["value"], "log_loss"),
         "difference": "chosen" if difference is None else _points(difference),
         "p_value": "" if difference is None else _p_value(difference["adjusted_p_value"]),
         "is_clear": difference is not None and difference["is_clear"],

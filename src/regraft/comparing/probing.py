@@ -105,7 +105,7 @@ def probe_candidate(candidate: Candidate, bench: Bench, settings: SolverSettings
         "backbone": candidate.name,
         "weights": on_bench.backbone.receipt.name if on_bench.backbone.receipt else "not known",
         "cut": on_bench.backbone.cut,
-        "is_cut": on_bench.backbone.cut != on_bench.backbone.spec.stages[-1],
+        "parameters": candidate.parameters(),
         "size": on_bench.preprocessing.size,
         "num_parameters": sum(parameter.numel() for parameter in classifier.parameters()),
         "num_bytes": sum(
