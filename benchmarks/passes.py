@@ -2,7 +2,8 @@
 
 For each `backbone:stages` the frozen forward pass of the whole network, and the training step (forward and back) of its
 last stages, each in its variants, taken in turn on one thread: CPU milliseconds an image, medians, and the ratio to
-plain float32. Random weights: a pass costs the same with any.
+plain float32. Random weights: a pass costs the same with any. `--openvino` puts OpenVINO beside the frozen pass, where
+it is installed (it is in benchmarks/peers/requirements.txt, no part of the product).
 
 Plain float32 is what anybody's loop does; it runs in a process of its own, with memory as PyTorch takes it. All others
 run with the large memory pages that `regraft/settings.py` asks for.
@@ -37,27 +38,36 @@ def main() -> None:
     parser.add_argument("networks", nargs="+", metavar="backbone:stages")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument(
+        "--openvino", action="store_true", help="the frozen pass in OpenVINO too, in bfloat16"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    for network in arguments.networks:
-        name, _, num_stages = network.partition(":")
+    for word in arguments.networks:
+        name, _, num_stages = word.partition(":")
         for count in (0, int(num_stages)) if num_stages else (0,):
             title = f"training step of the last {count} stages" if count else "frozen pass"
             with measured_elsewhere(name, arguments.batch_size, count) as plain:
                 os.environ[LARGE_PAGES] = "1"  # PyTorch reads it once, before its first tensor
                 variants = prepare(name, arguments.batch_size, count)
+                if arguments.openvino and not count:
+                    variants["bfloat16, OpenVINO"] = openvino_pass(*network(name, arguments.batch_size))
                 timed = {variant: timer(run, arguments.batch_size) for variant, run in variants.items()}
                 show(f"{name}, {title}", {PLAIN: plain, **timed}, arguments.repeats)
 
 
 def prepare(name: str, batch_size: int, num_stages: int) -> dict[str, Callable[[], object]]:
+    backbone, images = network(name, batch_size)
+    return training_steps(backbone, images, num_stages) if num_stages else frozen_passes(backbone, images)
+
+
+def network(name: str, batch_size: int) -> tuple[Backbone, Tensor]:
     spec = get_spec(name)
     weights, _ = load_weights(spec, RandomWeights(kind="random", seed=0))
     backbone = build_backbone(name, weights=weights, cut=None)
     freeze(backbone)
     size = spec.fixed_size or 224
-    images = torch.randn(batch_size, 3, size, size)
-    return training_steps(backbone, images, num_stages) if num_stages else frozen_passes(backbone, images)
+    return backbone, torch.randn(batch_size, 3, size, size)
 
 
 def timer(run: Callable[[], object], batch_size: int) -> Callable[[], float]:
@@ -118,6 +128,17 @@ def frozen_passes(backbone: Backbone, images: Tensor) -> dict[str, Callable[[], 
         "float32, fused": run(fused, channels_last),
         "bfloat16, fused": run(fused_half, channels_last.bfloat16()),
     }
+
+
+def openvino_pass(backbone: Backbone, images: Tensor) -> Callable[[], object]:
+    """The whole network compiled for images of this shape, on one thread."""
+    import openvino
+
+    model = openvino.convert_model(backbone, example_input=images, input=list(images.shape))
+    hints = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
+    compiled = openvino.compile_model(model, "CPU", hints)
+    batch = images.numpy()
+    return lambda: compiled(batch)
 
 
 def training_steps(backbone: Backbone, images: Tensor, num_stages: int) -> dict[str, Callable[[], object]]:

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ValidationError
 
 from regraft.backbones.stage_choice import check_unfreeze
 from regraft.options.build_backbone import BuildBackboneOptions
-from regraft.options.compare import CompareOptions
 from regraft.options.compute import ComputeOptions
 from regraft.options.evaluate import EvaluateOptions
 from regraft.options.fine_tune import FineTuneOptions
@@ -30,7 +29,6 @@ SCHEMAS: dict[str, type[Options]] = {
     "fine_tune": FineTuneOptions,
     "evaluate": EvaluateOptions,
     "register": RegisterOptions,
-    "compare": CompareOptions,
     "compute": ComputeOptions,
 }
 
