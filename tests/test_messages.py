@@ -2,7 +2,14 @@ import logging
 
 import pytest
 
-from regraft.messages import METRICS_LOGGER, PROGRESS_LOGGER, report_metrics, report_progress, report_tags
+from regraft.messages import (
+    METRICS_LOGGER,
+    PROGRESS_LOGGER,
+    about_model,
+    report_metrics,
+    report_progress,
+    report_tags,
+)
 
 
 def test_metrics_are_log_records_with_step_and_values(caplog: pytest.LogCaptureFixture) -> None:
@@ -38,3 +45,17 @@ def test_facts_of_a_run_are_a_log_record(caplog: pytest.LogCaptureFixture) -> No
     (record,) = caplog.records
     assert record.tags == {"device": "cpu"}
     assert not hasattr(record, "metrics")
+
+
+def test_what_is_reported_about_a_model_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, METRICS_LOGGER):
+        with about_model("small", parameters={"a": {"b": 1}}):
+            report_metrics({"loss": 1.0}, step=0)
+        report_metrics({"loss": 2.0}, step=1)
+        with pytest.raises(KeyboardInterrupt), about_model("large"):
+            raise KeyboardInterrupt
+    begun, inside, ended, outside, _, killed = caplog.records
+    assert (begun.begun, begun.parameters) == ("small", {"a": {"b": 1}})
+    assert (inside.model, outside.model) == ("small", None)
+    assert (ended.ended, ended.status) == ("small", "FINISHED")
+    assert (killed.ended, killed.status) == ("large", "KILLED")

@@ -44,11 +44,19 @@ class LiveMetrics(logging.Handler):
 
     A record may carry `metrics` and `step`, or `tags` (facts known only at run time, such as the device). A
     batch that could not be sent is kept for the next attempt; a failed `send_now` is the caller's to see.
+
+    Args:
+        send: Takes a batch.
+        interval_s: Between two batches.
+        model: Listen to what is reported of this model (`messages.about_model`); None: of no model in particular.
     """
 
-    def __init__(self, send: Callable[[Buffered], None], *, interval_s: float) -> None:
+    def __init__(
+        self, send: Callable[[Buffered], None], *, interval_s: float, model: str | None = None
+    ) -> None:
         super().__init__(level=logging.INFO)
         self._send = send
+        self._model = model
         self._interval_s = interval_s
         self._buffered = Buffered()
         self._buffering = threading.Lock()
@@ -82,7 +90,9 @@ class LiveMetrics(logging.Handler):
             self._thread.join(timeout=self._interval_s)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Buffer one record."""
+        """Buffer one record, if it is meant for here."""
+        if getattr(record, "model", None) != self._model:
+            return
         metrics, tags = getattr(record, "metrics", None) or {}, getattr(record, "tags", None) or {}
         step, timestamp_ms = int(getattr(record, "step", 0)), int(record.created * 1000)
         with self._buffering:

@@ -30,7 +30,8 @@ def forget_open_run(note: Path) -> None:
 
 
 def end_orphan(note: Path, server: TrackingServer) -> None:
-    """End the run of a process that was killed, or whose server was lost, as KILLED; it may be taken up again.
+    """End the run of a process that was killed, or whose server was lost, as KILLED, with the rows below it; it may be
+    taken up again.
 
     Call it only while no other process can run a pipeline in this project. A run that this server does not have is
     forgotten: another server, or a new database.
@@ -50,9 +51,14 @@ def end_orphan(note: Path, server: TrackingServer) -> None:
         with explain_failures(server, "end the run of a killed process"):
             client = server.connect()
             try:
-                if client.get_run(run_id).info.status == "RUNNING":
-                    client.set_terminated(run_id, "KILLED")
-                    _logger.info("the run %s of a process that was killed is marked so", run_id)
+                run = client.get_run(run_id)
+                below = client.search_runs(
+                    [run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run_id}'", max_results=1000
+                )
+                for one in (run, *below):
+                    if one.info.status == "RUNNING":
+                        client.set_terminated(one.info.run_id, "KILLED")
+                        _logger.info("run %s of a process that was killed is marked so", one.info.run_id)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise

@@ -82,6 +82,7 @@ def make_receipt(request: "RegistrationRequest", *, dataset: str) -> "Receipt":
     project, parameters = Path(_state.context.project_path), _state.context.config_loader["parameters"]
     options = {key: SCHEMAS[key].model_validate(parameters[key]) for key in SCHEMAS if key in parameters}
     nodes = _nodes_before(dataset)
+    read = {name for node in nodes for name in node.inputs}
     catalog = _typed_catalog(_state.catalog, nodes, options)
     hashes = ContentHashes(STATE_FOLDER / "hashes.json")
     checkout = describe_checkout(project)
@@ -99,7 +100,8 @@ def make_receipt(request: "RegistrationRequest", *, dataset: str) -> "Receipt":
         num_images=len(request.images),
         external={
             path.as_posix(): None if project.is_relative_to((project / path).resolve()) else hashes.of(path)
-            for one in options.values()
+            for key, one in options.items()
+            if f"params:{key}" in read  # not what other programs read
             for path in external_paths(one)
         },
         weights=Weights(**request.weights),

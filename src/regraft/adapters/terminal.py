@@ -75,8 +75,15 @@ class TerminalHook:
 
     @hook_impl
     def after_pipeline_run(self, catalog: "CatalogProtocol[Any, Any]", pipeline: "Pipeline") -> None:
-        """The table, where the pipeline ends with a registration."""
+        """The table, where the pipeline ends with a registration or a comparison."""
         self._bar.close()
+        if any("comparison" in node.outputs for node in pipeline.nodes):
+            from regraft.adapters.closing_comparison import comparison_lines
+
+            minutes = (time.monotonic() - self._run_started_s) / 60
+            told = _tracking_lines() if self._num_run else ["nothing has changed: no new run"]
+            for line in comparison_lines(catalog.load("comparison"), minutes=minutes, tracking=told):
+                print(line)
         if any("registration" in node.outputs for node in pipeline.nodes):
             for line in closing_table(
                 catalog.load("metrics"),
@@ -209,6 +216,9 @@ _FACTS: dict[str, Callable[[Any], str]] = {
     "head_history": _head,
     "fine_tune_history": _fine_tuning,
     "metrics": _measured,
+    "compared_probes": lambda probes: f"{len(probes)} backbones probed",
+    "compared_fine_tuned": lambda tuned: f"{len(tuned)} fine-tuned",
+    "comparison": lambda comparison: f"{comparison['chosen']['model']} chosen on val",
     "registration": lambda registration: f"{registration['model'].replace('_', '-')} chosen",
 }
 

@@ -17,7 +17,7 @@ from kedro.framework.hooks import hook_impl
 from regraft.adapters.causes import cause_of
 from regraft.adapters.interrupts import raise_on_termination
 from regraft.adapters.orphans import end_orphan, forget_open_run, note_of
-from regraft.adapters.program import whole_program
+from regraft.adapters.program import program_name, read_parameters, whole_program
 from regraft.adapters.recordings import (
     Recordings,
     read_recordings,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from kedro.pipeline import Pipeline
     from kedro.pipeline.node import Node
 
+    from regraft.adapters.model_rows import ModelRows
     from regraft.adapters.tracked_run import Status, TrackedRun
 
 _logger = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class _State:
 
     server: TrackingServer | None = None
     run: "TrackedRun | None" = None
+    models: "ModelRows | None" = None
     summary: RunSummary | None = None
     note: Path | None = None
     watching_pid: int | None = None
@@ -163,8 +165,9 @@ class TrackingHook:
 
     @hook_impl
     def after_node_run(self, node: "Node") -> None:
-        """Send the node's last live metrics."""
+        """Send the node's last live metrics; see whether the rows of its models were written."""
         self._try(lambda run: run.send_live())
+        self._try(lambda _: _raise_failure_of_models())
         if not node.outputs:
             self._finish(node)
 
@@ -202,19 +205,26 @@ class TrackingHook:
         _end_run("FINISHED")
 
     def _open_run(self, node: "Node") -> None:
-        from regraft.adapters.tracked_run import DATA_TAG, open_run
+        from regraft.adapters.model_rows import ModelRows
+        from regraft.adapters.run_rows import DATA_TAG, open_run
 
         if self._context is None:
             raise TrackingError("no Kedro context: start pipelines through `kedro run` or a KedroSession")
         catalog, whole = self._known_catalog(), self._whole_pipeline()
         earlier = whole.to_nodes(node.name).all_outputs() - set(node.outputs)
+        read = read_parameters(whole)
+        given = self._context.config_loader["parameters"]
+        parameters = {name: value for name, value in given.items() if name in read}
         _state.run = open_run(
             current_server(),
-            parameters=self._context.config_loader["parameters"],
+            parameters=parameters,
             tags=tag_from_disk(DATA_TAG, catalog, read_recordings(catalog, earlier)),
             redone={one.name for one in whole.from_nodes(node.name, *self._executed).nodes},
             project_path=Path(self._context.project_path),
+            program=program_name(whole),
         )
+        _state.models = ModelRows(_state.run, parameters)
+        _state.models.attach()
         _watch_for_interrupts()
         _state.run.mark_done(self._executed)
 
@@ -267,6 +277,9 @@ def _end_run(status: "Status", *, error: str | None = None) -> None:
     if _state.run is None:
         return
     run, _state.run = _state.run, None
+    if _state.models is not None:
+        _state.models.detach()
+    _state.models = None
     _state.summary = _summarize(run)
     try:
         run.end(status, error=error)
@@ -277,6 +290,11 @@ def _end_run(status: "Status", *, error: str | None = None) -> None:
         return
     if _state.note is not None:
         forget_open_run(_state.note)
+
+
+def _raise_failure_of_models() -> None:
+    if _state.models is not None and _state.models.failure is not None:
+        raise _state.models.failure
 
 
 def _watch_for_interrupts() -> None:

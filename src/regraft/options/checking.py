@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from regraft.backbones.stage_choice import check_unfreeze
 from regraft.options.build_backbone import BuildBackboneOptions
+from regraft.options.compare import CompareOptions
 from regraft.options.compute import ComputeOptions
 from regraft.options.evaluate import EvaluateOptions
 from regraft.options.fine_tune import FineTuneOptions
@@ -29,6 +30,7 @@ SCHEMAS: dict[str, type[Options]] = {
     "fine_tune": FineTuneOptions,
     "evaluate": EvaluateOptions,
     "register": RegisterOptions,
+    "compare": CompareOptions,
     "compute": ComputeOptions,
 }
 

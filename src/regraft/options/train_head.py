@@ -98,3 +98,8 @@ class TrainHeadOptions(Options):
 
     balance: Literal["none", "class_weights", "balanced_sampler", "auto"]
     head: Annotated[LinearHeadOptions | MlpHeadOptions, Field(discriminator="kind")]
+
+    def solver_settings(self) -> "SolverSettings":
+        """How a linear probe is solved: as the head where that is linear, else as one with nothing set."""
+        linear = self.head if isinstance(self.head, LinearHeadOptions) else LinearHeadOptions(kind="linear")
+        return linear.settings()

@@ -1,0 +1,152 @@
+"""The page of a comparison: who was tried, how well each does, at what price, and which differences are real.
+
+Knows what `compare_models` gives and a figure: no model, no file, no clock; the page asks nothing of a network.
+"""
+
+import base64
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+import jinja2
+from matplotlib.figure import Figure
+
+from regraft.evaluation.figure_style import MODEL_COLOURS, percent, png_bytes
+from regraft.evaluation.metrics import METRICS
+from regraft.evaluation.plain_tables import dotted
+
+_PIXELS_PER_INCH = 100
+_VARIANTS = {"probe": "probe", "fine_tuned": "fine-tuned"}
+
+
+def render_comparison(comparison: Mapping[str, Any], figure: Figure, *, settings: Mapping[str, Any]) -> str:
+    """Render the page.
+
+    Args:
+        comparison: What `compare_models` gave.
+        figure: What `comparison_figure` drew of it.
+        settings: Options of the run, nested as in the configuration.
+
+    Returns:
+        HTML that holds everything it shows.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    source = resources.files("regraft.comparing").joinpath("page.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(source).render(
+        title=f"{len(comparison['models'])} backbones compared",
+        headline=headline(comparison),
+        verdict=verdict(comparison),
+        metric=METRICS[comparison["selection_metric"]].title,
+        rows=[_row(row, comparison["selection_metric"]) for row in comparison["models"]],
+        figure={
+            "png": base64.b64encode(png_bytes(figure)).decode(),
+            "width": round(figure.get_size_inches()[0] * _PIXELS_PER_INCH),
+        },
+        method=_method(comparison),
+        command=finetune_command(comparison),
+        colours=MODEL_COLOURS,
+        settings=list(dotted(settings)),
+    )
+
+
+def headline(comparison: Mapping[str, Any]) -> str:
+    """The choice in a sentence."""
+    best = comparison["models"][0]
+    metric = comparison["selection_metric"]
+    value = best["val"][best["variant"]][metric]["value"]
+    test = best["test"][best["variant"]]["accuracy"]
+    return (
+        f"Chosen on val: {best['model']}, {_VARIANTS[best['variant']]} ({METRICS[metric].title.lower()} "
+        f"{_value(value, metric)}). Of {comparison['num_images']['test']:,} test images it gets "
+        f"{_interval(test, 'accuracy')} right."
+    )
+
+
+def verdict(comparison: Mapping[str, Any]) -> str:
+    """Which of the others are surely worse, or better, on test."""
+    others = comparison["models"][1:]
+    clear = [row for row in others if row["difference"]["is_clear"]]
+    worse = [row["model"] for row in clear if row["difference"]["value"] < 0]
+    better = [row["model"] for row in clear if row["difference"]["value"] > 0]
+    rest = [row["model"] for row in others if not row["difference"]["is_clear"]]
+    parts = []
+    if worse:
+        parts.append(f"Surely worse on test: {', '.join(worse)}.")
+    if better:
+        parts.append(f"Surely better on test, though val chose otherwise: {', '.join(better)}.")
+    if rest:
+        parts.append(f"Not to be told apart from it on these images: {', '.join(rest)}.")
+    return " ".join(parts) or "There was nothing to compare it with."
+
+
+def finetune_command(comparison: Mapping[str, Any]) -> str:
+    """What makes the chosen model in the main job."""
+    parameters = comparison["models"][0]["parameters"]
+    weights = {key: value for key, value in parameters["weights"].items() if value is not None}
+    changes = [f"build_backbone.name={parameters['name']}"]
+    if weights != {"kind": "pretrained"}:
+        listed = ", ".join(f"{key}: {value}" for key, value in weights.items())
+        changes.append(f"build_backbone.weights={{{listed}}}")
+    if parameters["cut"] is not None:
+        changes.append(f"build_backbone.cut={parameters['cut']}")
+    told = ",".join(changes)
+    return f"kedro run --pipeline finetune --params {told if len(changes) == 1 else chr(34) + told + chr(34)}"
+
+
+def _row(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    difference = row["difference"]
+    return {
+        "model": row["model"],
+        "weights": row["weights"],
+        "variant": row["variant"],
+        "variant_title": _VARIANTS[row["variant"]],
+        "val": _value(row["val"][row["variant"]][metric]["value"], metric),
+        "accuracy": _interval(row["test"][row["variant"]]["accuracy"], "accuracy"),
+        "difference": "chosen" if difference is None else _points(difference),
+        "p_value": "" if difference is None else _p_value(difference["adjusted_p_value"]),
+        "is_clear": difference is not None and difference["is_clear"],
+        "minutes": f"{row['minutes']:.1f}",
+        "parameters": f"{row['num_parameters'] / 1e6:.1f} M",
+        "megabytes": f"{row['megabytes']:.0f}",
+        "speed": f"{row['images_per_second']:.0f}",
+        "outcome": row["outcome"],
+    }
+
+
+def _method(comparison: Mapping[str, Any]) -> str:
+    count, confidence = comparison["num_comparisons"], f"{100 * comparison['confidence']:g} %"
+    drawn = {"image": "images", "group": "whole groups, none of which was trained on"}[
+        comparison["resampling"]["test"]
+    ]
+    return (
+        f"Scores stand with {confidence} bootstrap intervals over {drawn}. Differences are paired, image by image, "
+        f"and corrected for {count} comparison{'s' * (count != 1)} with the chosen model: the intervals hold all at "
+        f"once with {confidence} (Bonferroni), p-values are of the sign-flip test, adjusted by Holm's method. Every "
+        "image is looked at once, as it is; the main job may average several views, which adds a little. Test was "
+        "read once, after the choice."
+    )
+
+
+def _value(value: float | None, metric: str) -> str:
+    if value is None:
+        return "–"
+    return percent(value) if METRICS[metric].is_fraction else f"{value:.3f}"
+
+
+def _interval(estimate: Mapping[str, Any], metric: str) -> str:
+    text = _value(estimate["value"], metric)
+    if estimate["low"] is None:
+        return text
+    low, high = (_value(estimate[key], metric).removesuffix(" %") for key in ("low", "high"))
+    return f"{text} ({low} to {high})"
+
+
+def _points(difference: Mapping[str, Any]) -> str:
+    value, low, high = (f"{100 * difference[key]:+.1f}".replace("-", "−") for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def _p_value(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
