@@ -26,8 +26,8 @@ from regraft.backbones.backbone import Backbone, build_backbone, freeze
 from regraft.backbones.fused import fuse
 from regraft.backbones.weights import RandomWeights, load_weights
 from regraft.backbones.zoo import get_spec
-from regraft.training.fine_tune import freeze_depthwise
 from regraft.training.mixed import mix_precision
+from regraft.training.stage_training import freeze_depthwise
 
 LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 PLAIN = "float32"

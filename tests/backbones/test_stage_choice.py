@@ -7,9 +7,11 @@ import pytest
 from regraft.backbones.architectures import build_on_meta
 from regraft.backbones.stage_choice import (
     LastStages,
+    candidates,
     check_unfreeze,
     chosen_stages,
     parse_unfreeze,
+    said_in_words,
     said_unfreeze,
 )
 from regraft.backbones.zoo import BACKBONES, get_spec
@@ -54,6 +56,7 @@ def test_the_first_block_comes_with_the_convolution_before_it(name: str, first: 
     [
         ("none", "none"),
         ("all", "all"),
+        ("auto", "auto"),
         ({"last": 0}, LastStages(0)),
         (["layer4", "stem"], ("layer4", "stem")),
         (("stem",), ("stem",)),
@@ -99,3 +102,30 @@ def test_more_stages_than_there_are_are_refused() -> None:
     assert check_unfreeze(LastStages(5), get_spec("resnet18").stages, network="resnet18") == []
     (fault,) = check_unfreeze(LastStages(6), get_spec("resnet18").stages, network="resnet18")
     assert fault == "last: 6 is more than the 5 stages of resnet18 (stem, layer1, layer2, layer3, layer4)"
+
+
+def test_auto_stands_for_no_stages_by_itself() -> None:
+    with pytest.raises(ValueError, match="a search chooses"):
+        chosen_stages("auto", stages_of("resnet18"))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("efficientnet_lite0", ["none", "last 1", "last 2", "last 3", "last 5", "last 8", "first", "all"]),
+        ("resnet18", ["none", "last 1", "last 2", "last 3", "first", "all"]),
+        ("vgg16", ["none", "last 1", "last 2", "last 3", "first", "all"]),
+    ],
+)
+def test_candidates_are_few_different_and_the_cheapest_come_first(name: str, words: list[str]) -> None:
+    stages = stages_of(name)
+    choices = candidates(stages)
+    assert [said_in_words(choice) for choice in choices] == words
+    assert len({chosen_stages(choice, stages) for choice in choices}) == len(choices)
+
+
+def test_candidates_that_mean_the_same_are_one() -> None:
+    stages = stages_of("resnet18")
+    cut = {name: stages[name] for name in ("stem", "layer1")}
+    assert [said_in_words(choice) for choice in candidates(cut)] == ["none", "last 1", "first"]
+    assert said_in_words(("layer1", "stem")) == "layer1 + stem"

@@ -148,14 +148,18 @@ def test_every_step_is_checked() -> None:
         (
             "fine_tune.unfreeze",
             "al",
-            "fine_tune.unfreeze: unknown choice of stages 'al'; known: none, first, all, {last: 3} or a list",
+            "fine_tune.unfreeze: unknown choice of stages 'al'; known: none, first, all, auto, {last: 3} or a list",
         ),
         (
             "fine_tune.unfreeze",
             {"lst": 3},
             "fine_tune.unfreeze: as a mapping it is {last: a number of 0 or more}",
         ),
-        ("fine_tune.unfreeze", 3, "fine_tune.unfreeze: got 3; known: none, first, all, {last: 3} or a list"),
+        (
+            "fine_tune.unfreeze",
+            3,
+            "fine_tune.unfreeze: got 3; known: none, first, all, auto, {last: 3} or a list",
+        ),
         (
             "fine_tune.batch_norm",
             "frosen",

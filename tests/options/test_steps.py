@@ -1,4 +1,5 @@
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +104,23 @@ def test_fine_tune_options_reach_the_settings_whole(shipped: dict[str, Any]) -> 
     settings = options.settings()
     given = options.model_dump()
     for name, value in given.items():
-        if name == "predict_views":  # of the classifier, not of training
+        if name in ("predict_views", "scratch"):  # of the classifier, and of another start
+            continue
+        if name == "search":
+            assert asdict(settings.search) == value
             continue
         holder = settings.optimiser if hasattr(settings.optimiser, name) else settings
         assert getattr(holder, name) == (parse_unfreeze(value) if name == "unfreeze" else value)
     assert isinstance(options, BaseModel)
+
+
+def test_from_scratch_is_one_switch(shipped: dict[str, Any]) -> None:
+    given = {**shipped["fine_tune"], "start": "scratch", "interpolate": "auto"}
+    settings = FineTuneOptions.model_validate(given).settings()
+    assert (settings.unfreeze, settings.batch_norm, settings.depthwise) == ("all", "adapt", "trained")
+    assert settings.interpolate == "none"
+    assert settings.optimiser.learning_rate == given["scratch"]["learning_rate"] > given["learning_rate"]
+    assert settings.optimiser.layer_decay == 1
+    assert settings.max_epochs == given["max_epochs"]
+    given["scratch"] = {**given["scratch"], "max_epochs": 30}
+    assert FineTuneOptions.model_validate(given).settings().max_epochs == 30

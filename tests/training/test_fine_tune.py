@@ -28,12 +28,15 @@ from regraft.training.fine_tune import (
 from regraft.training.optimiser import OptimiserSettings
 from regraft.training.reproducibility import Compute
 from regraft.training.stage_receipt import FrozenStageMovedError
+from regraft.training.unfreeze_search import SearchSettings
 
 OPTIMISER = OptimiserSettings(
     learning_rate=3e-4, layer_decay=0.8, weight_decay=0.01, warmup_fraction=0.1, max_gradient_norm=5.0
 )
 SETTINGS = FineTuneSettings(
+    start="probe",
     unfreeze=LastStages(2),
+    search=SearchSettings(rounds=2, min_updates=1, noise=1.0),
     batch_norm="frozen",
     depthwise="trained",
     optimiser=OPTIMISER,
@@ -45,8 +48,10 @@ SETTINGS = FineTuneSettings(
     label_smoothing=0.0,
     views="identity",
     averaging=0.0,
+    interpolate="none",
     seed=0,
 )
+TAKE_THE_BEST = SearchSettings(rounds=2, min_updates=1, noise=0.0)
 # Down the gradient of all training pictures: with val the same pictures, epoch 1 is better for sure.
 ONE_SMALL_STEP = {"batch_size": 30, "max_epochs": 1, "learning_rate": 1e-5}
 Tune = Callable[..., FineTuned]
@@ -262,6 +267,88 @@ def test_adapting_on_streams_does_not_change_a_bit(tune: Tune, shapes: tuple[Lab
     )
     assert one.history == two.history
     assert classifier_bytes(one.classifier) == classifier_bytes(two.classifier)
+
+
+def test_auto_searches_and_then_trains_what_it_found(tune: Tune, shapes: tuple[Labelled, Labelled]) -> None:
+    changes: dict[str, Any] = {"val": shapes[0], "max_epochs": 4, "search": TAKE_THE_BEST}
+    found = tune(unfreeze="auto", **changes)
+    chosen = [row for row in found.search if row["is_chosen"]]
+    assert len(chosen) == 1
+    assert {row["candidate"] for row in found.search} == {
+        "none",
+        "last 1",
+        "last 2",
+        "last 3",
+        "first",
+        "all",
+    }
+    assert found.unfreeze not in ("auto", "none")
+    named = tune(unfreeze=found.unfreeze, **changes)
+    assert named.search == []
+    assert named.history == found.history
+    assert classifier_bytes(named.classifier) == classifier_bytes(found.classifier)
+    trained = [row["stage"] for row in found.receipt if row["is_trained"]]
+    assert trained == [*chosen[0]["stages"], "head"]
+
+
+def test_auto_hands_the_probe_back_where_training_makes_it_worse(
+    tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled]
+) -> None:
+    result = tune(unfreeze="auto", val=wrong(shapes[0]))
+    assert result.unfreeze == "none"
+    assert classifier_bytes(result.classifier) == classifier_bytes(fitted_probe)
+    assert [row["epoch"] for row in result.history] == [0]
+
+
+def test_a_killed_search_and_a_killed_training_after_it_end_in_the_same_bits(
+    tune: Tune, shapes: tuple[Labelled, Labelled]
+) -> None:
+    changes: dict[str, Any] = {"unfreeze": "auto", "val": shapes[0], "search": TAKE_THE_BEST}
+    whole, counting = tune(**changes), Interrupting()
+    tune(save_points=counting, **changes)
+    assert counting.num_writes > 12
+    for kill_after in (3, counting.num_writes - 2):
+        save_points = Interrupting()
+        save_points.kill_after = kill_after
+        with pytest.raises(KilledError):
+            tune(save_points=save_points, **changes)
+        resumed = tune(save_points=save_points, **changes)
+        assert save_points.num_writes == counting.num_writes, "what was done before the kill was done again"
+        assert resumed.search == whole.search
+        assert classifier_bytes(resumed.classifier) == classifier_bytes(whole.classifier)
+
+
+def test_the_model_lies_where_val_says_between_probe_and_best_epoch(
+    tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled]
+) -> None:
+    plain, auto, half = (
+        tune(max_epochs=4, interpolate=how, learning_rate=1e-3, val=shapes[0])
+        for how in ("none", "auto", 0.5)
+    )
+    assert plain.history == auto.history == half.history
+    assert (plain.coefficient, plain.interpolation) == (1.0, [])
+    losses = [row["val_log_loss"] for row in auto.interpolation]
+    # 1e-6: the frozen part with its norms folded in
+    assert losses[0] == pytest.approx(auto.history[0]["val_log_loss"], abs=1e-6)
+    assert losses[10] == auto.history[auto.best_epoch]["val_log_loss"]
+    assert log_loss(auto.classifier, shapes[0]) == pytest.approx(min(losses), abs=1e-6)
+    start, tuned, between = (one.head[0].weight for one in (fitted_probe, plain.classifier, half.classifier))
+    assert torch.equal(between, torch.lerp(start, tuned, 0.5))
+    assert half.coefficient == 0.5
+
+
+def test_from_scratch_everything_is_trained_from_random_weights(
+    tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled]
+) -> None:
+    changes: dict[str, Any] = {"start": "scratch", "unfreeze": "all", "batch_norm": "adapt", "val": shapes[0]}
+    result = tune(**changes, max_epochs=15, learning_rate=3e-3)
+    # Epoch 0 knows nothing: three classes, equally likely
+    assert result.history[0]["val_log_loss"] == pytest.approx(np.log(3), abs=1e-6)
+    assert min(row["val_log_loss"] for row in result.history) < np.log(3) - 0.1
+    assert all(row["is_trained"] and row["has_moved"] for row in result.receipt)
+    again = tune(**changes, max_epochs=0)
+    assert again.receipt[0]["weights_before"] == result.receipt[0]["weights_before"]
+    assert again.classifier.backbone.receipt.name == "random-0"
 
 
 class Meddling(nn.Module):

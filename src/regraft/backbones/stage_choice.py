@@ -14,7 +14,7 @@ from regraft.backbones.spec import unknown_name
 if TYPE_CHECKING:
     from torch import nn
 
-_Word = Literal["none", "first", "all"]
+_Word = Literal["none", "first", "all", "auto"]
 _HINT = ", {last: 3} or a list of stages such as [layer3, layer4]"
 
 
@@ -31,7 +31,7 @@ class LastStages:
 
 Unfreeze = _Word | LastStages | tuple[str, ...]
 """`none`: nothing is trained, the head neither. `first`: the first block and what lies before it. `all`: every stage.
-Or the last ones, or stages by name."""
+`auto`: what a search on `val` finds. Or the last ones, or stages by name."""
 
 
 def parse_unfreeze(said: Any) -> Unfreeze:
@@ -70,6 +70,30 @@ def said_unfreeze(unfreeze: Unfreeze) -> str | dict[str, int] | list[str]:
     return unfreeze if isinstance(unfreeze, str) else list(unfreeze)
 
 
+def said_in_words(unfreeze: Unfreeze) -> str:
+    """`none`, `last 3`, `layer3 + layer4`."""
+    if isinstance(unfreeze, LastStages):
+        return f"last {unfreeze.last}"
+    return unfreeze if isinstance(unfreeze, str) else " + ".join(unfreeze)
+
+
+def candidates(stages: Mapping[str, nn.Module]) -> tuple[Unfreeze, ...]:
+    """What a search chooses from, the cheapest to train first: `none`, the last 1, 2, 3, 5, 8 …, the first block, all.
+
+    The deeper, the less one stage more matters: so the numbers of last stages are Fibonacci's.
+    """
+    lasts, step = [1, 2], (1, 2)
+    while sum(step) < len(stages):
+        step = (step[1], sum(step))
+        lasts.append(step[1])
+    deepest: list[Unfreeze] = [LastStages(last) for last in lasts if last < len(stages)]
+    choices: tuple[Unfreeze, ...] = ("none", *deepest, "first", "all")
+    found: dict[tuple[str, ...], Unfreeze] = {}
+    for choice in choices:
+        found.setdefault(chosen_stages(choice, stages), choice)
+    return tuple(found.values())
+
+
 def check_unfreeze(unfreeze: Unfreeze, stages: Sequence[str], *, network: str) -> list[str]:
     """What is wrong with a choice for a network, a sentence a fault.
 
@@ -95,7 +119,8 @@ def chosen_stages(
         stages: The network's, up to its cut, in depth order.
 
     Raises:
-        ValueError: If a stage is named that is not there, or more are wanted than there are.
+        ValueError: If a stage is named that is not there, more are wanted than there are, or it is `auto`, which only a
+            search can answer.
 
     Source:
         `first` is surgical fine-tuning: Lee et al. 2022, arXiv:2210.11466.
@@ -107,6 +132,8 @@ def chosen_stages(
         return names[len(names) - unfreeze.last :]
     if isinstance(unfreeze, tuple):
         return tuple(name for name in names if name in unfreeze)
+    if unfreeze == "auto":
+        raise ValueError("auto stands for no stages by itself: a search chooses among candidates")
     if unfreeze == "first":
         return names[: _first_block(stages) + 1]
     return names if unfreeze == "all" else ()

@@ -1,6 +1,6 @@
 """What the step `fine_tune` may be told: which stages are unfrozen and how gently they move."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PlainSerializer, PlainValidator
 
@@ -10,14 +10,53 @@ from regraft.options.schema import Options
 if TYPE_CHECKING:
     from regraft.training.fine_tune import FineTuneSettings
 
+_FROM_SCRATCH: dict[str, Any] = {
+    "unfreeze": "all",
+    "batch_norm": "adapt",
+    "depthwise": "trained",
+    "layer_decay": 1.0,
+    "interpolate": "none",
+}
 _Views = Literal["identity", "mirror", "flips", "dihedral"]
+
+
+class SearchOptions(Options):
+    """How `unfreeze: auto` searches.
+
+    Attributes:
+        rounds: Rounds of short trainings; each has half the candidates and twice the epochs of the one before.
+        min_updates: Of a short training.
+        noise: Standard errors within which the cheaper candidate is preferred.
+    """
+
+    rounds: Annotated[int, Field(ge=1, le=6)]
+    min_updates: Annotated[int, Field(ge=1)]
+    noise: Annotated[float, Field(ge=0)]
+
+
+class ScratchOptions(Options):
+    """What is different where training starts from random weights; everything is trained then.
+
+    Attributes:
+        learning_rate: In every stage, at the top of the schedule.
+        weight_decay: AdamW's.
+        max_epochs: Null: those of fine-tuning.
+    """
+
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_epochs: Annotated[int, Field(ge=0)] | None
 
 
 class FineTuneOptions(Options):
     """Stages, rates, epochs, views.
 
     Attributes:
-        unfreeze: Which stages are trained: `none`, `first`, `all`, `{last: 3}`, or their names.
+        start: From the probe, or from `scratch`: random weights, everything trained, as `scratch` says.
+        scratch: See there.
+        search: How `unfreeze: auto` searches.
+        interpolate: The model kept lies between the probe (0) and the best epoch (1).
+        unfreeze: Which stages are trained: `none`, `first`, `all`, `auto`, `{last: 3}`, or their names.
         batch_norm: Whether statistics of norms stay those of the pretraining or adapt in the trained stages.
         depthwise: Whether depthwise convolutions of those stages move too; on a CPU that doubles a step.
         learning_rate: Of the head, at the top of the schedule.
@@ -37,6 +76,10 @@ class FineTuneOptions(Options):
         seed: Orders images, draws views.
     """
 
+    start: Literal["probe", "scratch"]
+    scratch: ScratchOptions
+    search: SearchOptions
+    interpolate: Literal["none", "auto"] | Annotated[float, Field(ge=0, le=1)]
     unfreeze: Annotated[Unfreeze, PlainValidator(parse_unfreeze), PlainSerializer(said_unfreeze)]
     batch_norm: Literal["frozen", "adapt"]
     depthwise: Literal["trained", "frozen"]
@@ -57,13 +100,19 @@ class FineTuneOptions(Options):
     seed: Annotated[int, Field(ge=0)]
 
     def settings(self) -> "FineTuneSettings":
-        """How much is trained, and how."""
+        """How much is trained, and how; from scratch all of it, and nothing that only makes sense from a probe."""
         from regraft.training.fine_tune import FineTuneSettings
         from regraft.training.optimiser import OptimiserSettings
+        from regraft.training.unfreeze_search import SearchSettings
 
         optimiser = {"learning_rate", "layer_decay", "weight_decay", "warmup_fraction", "max_gradient_norm"}
+        said = self.model_dump(exclude={"predict_views", "scratch", "search", "unfreeze"})
+        said["unfreeze"] = self.unfreeze
+        if self.start == "scratch":
+            changed = self.scratch.model_dump(exclude_none=True)
+            said |= changed | _FROM_SCRATCH
         return FineTuneSettings(
-            optimiser=OptimiserSettings(**self.model_dump(include=optimiser)),
-            unfreeze=self.unfreeze,
-            **self.model_dump(exclude=optimiser | {"predict_views", "unfreeze"}),
+            optimiser=OptimiserSettings(**{name: said.pop(name) for name in optimiser}),
+            search=SearchSettings(**self.search.model_dump()),
+            **said,
         )

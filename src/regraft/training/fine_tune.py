@@ -3,7 +3,6 @@
 Knows neither files nor trackers: border activations come from a store, metrics leave as log records.
 """
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,18 +10,21 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from torch import nn
 
 from regraft.backbones.stage_choice import Unfreeze, chosen_stages
 from regraft.classifier.classifier import Classifier
 from regraft.classifier.views import ViewSet
 from regraft.save_points import SavePoints
 from regraft.training.balance import Balance, Shares, learning_shares
-from regraft.training.border import ArrayStore, border_inputs
+from regraft.training.border import ArrayStore
+from regraft.training.from_scratch import from_scratch
+from regraft.training.interpolation import Interpolated, interpolate
 from regraft.training.optimiser import OptimiserSettings
 from regraft.training.reproducibility import Compute
+from regraft.training.search_stages import search_stages
 from regraft.training.stage_receipt import stage_digests, stage_receipt
-from regraft.training.tuning_loop import Examples, TuningLoop, measure_alone
+from regraft.training.stage_training import examples, leave_untrained, train_stages
+from regraft.training.unfreeze_search import SearchSettings
 
 Ints = NDArray[np.int64]
 
@@ -32,7 +34,9 @@ class FineTuneSettings:
     """How much is trained, and how.
 
     Attributes:
-        unfreeze: Which stages are trained, and the head with them; `none` hands the probe back.
+        start: From the probe, or from `scratch`: the same network with random weights.
+        unfreeze: Which stages are trained, and the head with them; `none` hands the start back; `auto` searches.
+        search: How `auto` does.
         batch_norm: `frozen` keeps the statistics of the pretraining in every stage; `adapt` normalises each micro-batch
             by itself in the trained stages, and moves their statistics.
         depthwise: Whether depthwise convolutions of those stages are `trained` or stay `frozen`, each with the norm
@@ -46,10 +50,13 @@ class FineTuneSettings:
         label_smoothing: Fraction of each label spread over all classes.
         views: Views of an image that training draws from; label-safe for the data at hand.
         averaging: Decay an update of the running mean of weights that is measured and handed back; 0 switches it off.
+        interpolate: The model handed back lies between start (0) and best epoch (1); `auto` asks `val`, `none` is 1.
         seed: Orders images and draws views.
     """
 
+    start: Literal["probe", "scratch"]
     unfreeze: Unfreeze
+    search: SearchSettings
     batch_norm: Literal["frozen", "adapt"]
     depthwise: Literal["trained", "frozen"]
     optimiser: OptimiserSettings
@@ -61,6 +68,7 @@ class FineTuneSettings:
     label_smoothing: float
     views: ViewSet
     averaging: float
+    interpolate: float | Literal["none", "auto"]
     seed: int
 
 
@@ -84,16 +92,24 @@ class FineTuned:
     """What came of it.
 
     Attributes:
-        classifier: That of the best epoch.
-        best_epoch: 0 is the probe.
+        classifier: That of the best epoch, or between it and the start.
+        unfreeze: What was trained, where a search has chosen it too.
+        best_epoch: 0 is the start: the probe.
         history: A row an epoch.
         receipt: A row a stage, the head last, with hashes before and after; see `stage_receipt`.
+        search: A row a trial; see `search_unfreeze`. None where nothing was searched.
+        coefficient: 1 is the best epoch, 0 the start.
+        interpolation: A row a coefficient tried; see `interpolate`.
     """
 
     classifier: Classifier
+    unfreeze: Unfreeze
     best_epoch: int
     history: list[dict[str, float]]
     receipt: list[dict[str, Any]]
+    search: list[dict[str, Any]]
+    coefficient: float
+    interpolation: list[dict[str, float]]
 
 
 def fine_tune(
@@ -129,69 +145,60 @@ def fine_tune(
     Source:
         Head first, then stages from it: Kumar et al. 2022, arXiv:2202.10054.
     """
-    stages = chosen_stages(
-        settings.unfreeze, dict(probe.backbone.stages.items()), network=probe.backbone.spec.name
-    )
-    before = stage_digests(probe)
-    classifier = copy.deepcopy(probe).to(compute.device)
-    if settings.unfreeze == "none":
-        inputs = _inputs(probe, None, val, "identity", settings, compute=compute, store=store)
-        best_epoch, history = 0, [measure_alone(classifier, inputs, settings, compute=compute)]
-    else:
-        for module in (*(classifier.backbone.stages[stage] for stage in stages), classifier.head):
-            module.requires_grad_(True)
-            if settings.depthwise == "frozen":
-                freeze_depthwise(module)
-        first = stages[0] if stages else None
-        loop = TuningLoop(classifier, stages, settings, compute=compute, save_points=save_points)
-        best_epoch, history = loop.run(
-            _inputs(probe, first, train, settings.views, settings, compute=compute, store=store),
-            _inputs(probe, first, val, "identity", settings, compute=compute, store=store),
+    start = from_scratch(probe, seed=settings.seed) if settings.start == "scratch" else probe
+    found = (
+        search_stages(
+            start, train, val, settings=settings, compute=compute, store=store, save_points=save_points
         )
-    tuned = classifier.requires_grad_(False).cpu()
+        if settings.unfreeze == "auto"
+        else None
+    )
+    unfreeze = found.unfreeze if found else settings.unfreeze
+    stages = chosen_stages(unfreeze, dict(start.backbone.stages.items()), network=start.backbone.spec.name)
+    before = stage_digests(start)
+    if unfreeze == "none":
+        trained = leave_untrained(start, val, settings=settings, compute=compute, store=store)
+    else:
+        trained = train_stages(
+            start,
+            stages,
+            train,
+            val,
+            settings=settings,
+            compute=compute,
+            store=store,
+            save_points=save_points,
+        )
+    between = Interpolated(trained.classifier, 1.0, [])
+    if settings.interpolate != "none" and trained.best_epoch > 0:
+        first = stages[0] if stages else None
+        between = interpolate(
+            start,
+            trained.classifier,
+            first,
+            examples(start, first, val, "identity", settings, compute=compute, store=store),
+            coefficient=settings.interpolate,
+            metric=settings.selection_metric,
+            batch_size=settings.micro_batch_size,
+            compute=compute,
+        )
+    tuned = between.classifier.cpu()
     receipt = stage_receipt(
         before,
         stage_digests(tuned),
-        trained=() if settings.unfreeze == "none" else (*stages, "head"),
+        trained=() if unfreeze == "none" else (*stages, "head"),
         adapted=stages if settings.batch_norm == "adapt" else (),
     )
-    return FineTuned(tuned, best_epoch, history, receipt)
-
-
-def _inputs(
-    probe: Classifier,
-    first_stage: str | None,
-    split: Labelled,
-    views: ViewSet,
-    settings: FineTuneSettings,
-    *,
-    compute: Compute,
-    store: ArrayStore,
-) -> Examples:
-    """A split as the first trained stage sees it; None: as the head does."""
-    stages = list(probe.backbone.stages)
-    num_frozen = len(stages) if first_stage is None else stages.index(first_stage)
-    inputs = border_inputs(
-        probe.backbone,
-        stages[num_frozen - 1] if num_frozen else None,
-        split.pixels,
-        probe.preprocessing,
-        views=views,
-        batch_size=settings.micro_batch_size,
-        compute=compute,
-        store=store,
+    return FineTuned(
+        classifier=tuned,
+        unfreeze=unfreeze,
+        best_epoch=trained.best_epoch,
+        history=trained.history,
+        receipt=receipt,
+        search=found.rows if found else [],
+        coefficient=between.coefficient,
+        interpolation=between.rows,
     )
-    return Examples(inputs, split.labels, split.shares or learning_shares(split.labels, "none"))
-
-
-def freeze_depthwise(module: nn.Module) -> None:
-    """No gradients for its depthwise convolutions and the norms behind them."""
-    layers = list(module.modules())
-    for layer, following in zip(layers, [*layers[1:], None], strict=True):
-        if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1:
-            layer.requires_grad_(False)
-            if isinstance(following, nn.BatchNorm2d):
-                following.requires_grad_(False)
 
 
 def num_trained(classifier: Classifier, unfreeze: Unfreeze) -> Mapping[str, int]:

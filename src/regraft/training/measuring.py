@@ -3,6 +3,8 @@
 Knows neither training nor where border activations come from.
 """
 
+from typing import Literal
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -57,7 +59,18 @@ def predict_examples(
 def log_losses(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """The log-loss `(N,)` of each image, in nats."""
     of_label = probabilities[np.arange(len(labels)), labels]
-    return -np.log(np.clip(of_label, _LEAST_PROBABILITY, 1))
+    costs: NDArray[np.float64] = -np.log(np.clip(of_label, _LEAST_PROBABILITY, 1))
+    return costs
+
+
+def image_costs(
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64], *, metric: Literal["log_loss", "accuracy"]
+) -> NDArray[np.float64]:
+    """What each image costs by a metric, `(N,)`: its log-loss, or 1 where the likeliest class is another."""
+    if metric == "accuracy":
+        wrong: NDArray[np.float64] = (probabilities.argmax(axis=1) != labels).astype(np.float64)
+        return wrong
+    return log_losses(probabilities, labels)
 
 
 def score(

@@ -75,6 +75,7 @@ class TuningLoop:
         settings: See there.
         compute: Device, precision, streams.
         save_points: Where what was done so far is kept.
+        trial: What this is a trial of; None: of nothing, its metrics are those of the run.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class TuningLoop:
         *,
         compute: Compute,
         save_points: SavePoints,
+        trial: str | None = None,
     ) -> None:
         self._classifier = classifier
         self._first_stage = stages[0] if stages else None
@@ -98,6 +100,8 @@ class TuningLoop:
         self._norms = AdaptingNorms(classifier.backbone, stages if settings.batch_norm == "adapt" else ())
         self._moving = [*self._parameters, *self._norms.statistics]
         self._means = [tensor.detach().clone() for tensor in self._moving]
+        self._trial = trial
+        self._task = "fine-tuning" if trial is None else f"trying unfreeze: {trial}"
         self._state = _State()
 
     def run(self, train: Examples, val: Examples) -> tuple[int, list[dict[str, float]]]:
@@ -122,7 +126,8 @@ class TuningLoop:
             if state.epoch:
                 row |= self._train_epoch(mixed, train, key)
             row |= self._measure(val)
-            _report(row)
+            if self._trial is None:
+                _report(row)
             self._finish_epoch(row)
             if self._save_points.is_due():
                 self._save(key)
@@ -157,7 +162,7 @@ class TuningLoop:
             state.total_loss += self._update(mixed, train, rows, views[rows]) * len(rows)
             state.num_updates += 1
             report_progress(
-                f"fine-tuning, epoch {state.epoch} of {self._settings.max_epochs}",
+                f"{self._task}, epoch {state.epoch} of {self._settings.max_epochs}",
                 state.num_updates,
                 num_updates,
             )

@@ -24,6 +24,7 @@ def fine_tune(
     compute: ComputeOptions,
 ) -> tuple[Any, dict[str, Any], list[dict[str, Any]]]:
     """The classifier of the best epoch, every epoch's losses, and what moved."""
+    from regraft.backbones.stage_choice import said_unfreeze
     from regraft.classifier import assemble
     from regraft.images.preprocessing import Preprocessing
     from regraft.training.fine_tune import fine_tune, labelled
@@ -41,5 +42,11 @@ def fine_tune(
             store=activations,
             save_points=fine_tune_save_points,
         )
-    history = {"best_epoch": result.best_epoch, "rows": result.history}
+    history = {
+        "unfreeze": said_unfreeze(result.unfreeze),
+        "best_epoch": result.best_epoch,
+        "rows": result.history,
+        "search": result.search,
+        "interpolation": {"coefficient": result.coefficient, "rows": result.interpolation},
+    }
     return result.classifier, history, result.receipt

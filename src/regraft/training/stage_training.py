@@ -1,0 +1,109 @@
+"""One fine-tuning of given stages: border inputs, the loop, and what the best epoch says of `val`.
+
+Knows which stages are trained, not how they were chosen.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from regraft.classifier.classifier import Classifier
+from regraft.classifier.views import ViewSet
+from regraft.save_points import SavePoints
+from regraft.training.balance import learning_shares
+from regraft.training.border import ArrayStore, border_inputs
+from regraft.training.reproducibility import Compute
+from regraft.training.tuning_loop import Examples, TuningLoop, measure_alone
+
+if TYPE_CHECKING:
+    from regraft.training.fine_tune import FineTuneSettings, Labelled
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The classifier of the best epoch, on the computing device; which epoch that was, 0 being the start; every row."""
+
+    classifier: Classifier
+    best_epoch: int
+    history: list[dict[str, float]]
+
+
+def train_stages(
+    start: Classifier,
+    stages: Sequence[str],
+    train: "Labelled",
+    val: "Labelled",
+    *,
+    settings: "FineTuneSettings",
+    compute: Compute,
+    store: ArrayStore,
+    save_points: SavePoints,
+    trial: str | None = None,
+) -> Trained:
+    """Train some stages and the head from where a classifier stands; it is not changed.
+
+    Args:
+        stages: In depth order; none of them: the head alone.
+        trial: What it is a trial of, for the line of progress; its metrics are not those of the run. None: it is the
+            run.
+    """
+    classifier = copy.deepcopy(start).to(compute.device)
+    for module in (*(classifier.backbone.stages[stage] for stage in stages), classifier.head):
+        module.requires_grad_(True)
+        if settings.depthwise == "frozen":
+            freeze_depthwise(module)
+    first = stages[0] if stages else None
+    loop = TuningLoop(classifier, stages, settings, compute=compute, save_points=save_points, trial=trial)
+    best_epoch, history = loop.run(
+        examples(start, first, train, settings.views, settings, compute=compute, store=store),
+        examples(start, first, val, "identity", settings, compute=compute, store=store),
+    )
+    return Trained(classifier.requires_grad_(False), best_epoch, history)
+
+
+def leave_untrained(
+    start: Classifier, val: "Labelled", *, settings: "FineTuneSettings", compute: Compute, store: ArrayStore
+) -> Trained:
+    """A copy of the classifier, measured on `val`."""
+    inputs = examples(start, None, val, "identity", settings, compute=compute, store=store)
+    classifier = copy.deepcopy(start).to(compute.device)
+    return Trained(classifier, 0, [measure_alone(classifier, inputs, settings, compute=compute)])
+
+
+def examples(
+    start: Classifier,
+    first_stage: str | None,
+    split: "Labelled",
+    views: ViewSet,
+    settings: "FineTuneSettings",
+    *,
+    compute: Compute,
+    store: ArrayStore,
+) -> Examples:
+    """A split as the first trained stage sees it; None: as the head does."""
+    stages = list(start.backbone.stages)
+    num_frozen = len(stages) if first_stage is None else stages.index(first_stage)
+    inputs = border_inputs(
+        start.backbone,
+        stages[num_frozen - 1] if num_frozen else None,
+        split.pixels,
+        start.preprocessing,
+        views=views,
+        batch_size=settings.micro_batch_size,
+        compute=compute,
+        store=store,
+    )
+    return Examples(inputs, split.labels, split.shares or learning_shares(split.labels, "none"))
+
+
+def freeze_depthwise(module: nn.Module) -> None:
+    """No gradients for its depthwise convolutions and the norms behind them."""
+    layers = list(module.modules())
+    for layer, following in zip(layers, [*layers[1:], None], strict=True):
+        if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1:
+            layer.requires_grad_(False)
+            if isinstance(following, nn.BatchNorm2d):
+                following.requires_grad_(False)

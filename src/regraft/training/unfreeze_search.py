@@ -1,0 +1,213 @@
+"""How much to unfreeze, from evidence: short trainings of candidates, half of them dropped a round, compared on `val`.
+
+Knows candidates and what each says of `val`; how one is trained it is told.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.backbones.stage_choice import Unfreeze, parse_unfreeze, said_in_words
+from regraft.save_points import SavePoints
+
+Floats = NDArray[np.float64]
+_SAVE_POINT = "unfreeze_search"
+_WIDTH_95 = 1.96  # standard errors on either side
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How long and how strictly.
+
+    Attributes:
+        rounds: Rounds of short trainings, each with half the candidates and twice the epochs of the one before; the
+            last has half of `max_epochs`.
+        min_updates: Updates of a short training at least, where `max_epochs` are as many: after a few, all candidates
+            look alike.
+        noise: A candidate that is cheaper to train is preferred to the best one if it is worse by less than so many
+            standard errors of their difference on `val`. 0 takes the best.
+    """
+
+    rounds: int
+    min_updates: int
+    noise: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One candidate, trained for some epochs.
+
+    Attributes:
+        unfreeze: As a configuration says it.
+        stages: What it stands for.
+        epochs: Trained; 0: the probe.
+        best_epoch: The one that is measured.
+        val_log_loss: Of it.
+        val_accuracy: Of it.
+        costs: `(N,)`, what each image of `val` costs by the metric that chooses.
+    """
+
+    unfreeze: Any
+    stages: tuple[str, ...]
+    epochs: int
+    best_epoch: int
+    val_log_loss: float
+    val_accuracy: float
+    costs: tuple[float, ...]
+
+
+class TrainCandidate(Protocol):
+    """Trains a candidate for some epochs; 0 epochs: measures the probe."""
+
+    def __call__(self, unfreeze: Unfreeze, epochs: int) -> Trial:
+        """See above."""
+        ...
+
+
+@dataclass(frozen=True)
+class Found:
+    """The choice, and a row a trial: what was tried, what `val` said, and how sure the difference to the best is."""
+
+    unfreeze: Unfreeze
+    rows: list[dict[str, Any]]
+
+
+def search_unfreeze(
+    candidates: Sequence[Unfreeze],
+    train: TrainCandidate,
+    *,
+    max_epochs: int,
+    updates_an_epoch: int,
+    settings: SearchSettings,
+    save_points: SavePoints,
+    key: str,
+) -> Found:
+    """Choose among candidates by successive halving.
+
+    What is spent follows from epochs and updates alone, never from time: the choice is the same on any machine.
+
+    Args:
+        candidates: The cheapest to train first.
+        train: Trains one.
+        max_epochs: Of the full training that will follow.
+        updates_an_epoch: Of it.
+        settings: See there.
+        save_points: Keep the trials done.
+        key: What they were done with; others are not believed.
+
+    Source:
+        Successive halving: Jamieson and Talwalkar 2016, arXiv:1502.07943. The cheaper of what cannot be told apart:
+        the one-standard-error rule, Breiman et al. 1984, section 3.4.3, here on paired differences.
+    """
+    trials = _restored(save_points, key)
+    seconds: dict[tuple[str, int], float] = {}
+
+    def tried(unfreeze: Unfreeze, epochs: int) -> Trial:
+        name = said_in_words(unfreeze)
+        if (name, epochs) not in trials:
+            started_s = time.monotonic()
+            trials[name, epochs] = train(unfreeze, epochs)
+            seconds[name, epochs] = time.monotonic() - started_s
+            kept = {"key": key, "trials": [asdict(trial) for trial in trials.values()]}
+            save_points.write(_SAVE_POINT, json.dumps(kept).encode())
+        return trials[name, epochs]
+
+    probe = tried("none", 0) if "none" in candidates else None
+    contenders: list[Unfreeze] = [candidate for candidate in candidates if candidate != "none"]
+    measured: list[Trial] = []
+    for round_ in range(settings.rounds):
+        epochs = _epochs(round_, max_epochs, updates_an_epoch, settings)
+        measured = [tried(candidate, epochs) for candidate in contenders]
+        kept = sorted(measured, key=_mean_cost)[: max(1, -(-len(measured) // 2))]
+        if round_ < settings.rounds - 1:
+            measured = [trial for trial in measured if trial in kept]
+            contenders = [parse_unfreeze(trial.unfreeze) for trial in measured]
+    last = [*([probe] if probe else []), *measured]
+    chosen = cheapest_within_noise(last, noise=settings.noise)
+    best = min(last, key=_mean_cost)
+    rows = [_row(trial, best, is_final=trial in last, is_chosen=trial is chosen) for trial in trials.values()]
+    _log(rows, seconds)
+    return Found(parse_unfreeze(chosen.unfreeze), rows)
+
+
+def cheapest_within_noise(trials: Sequence[Trial], *, noise: float) -> Trial:
+    """The first trial that is worse than the best by at most `noise` standard errors of the paired difference.
+
+    Args:
+        trials: The cheapest first; of the same images.
+        noise: 0 gives the best, of equals the cheapest.
+    """
+    best = min(trials, key=_mean_cost)
+    for trial in trials:
+        difference, error = paired_difference(np.array(trial.costs), np.array(best.costs))
+        if difference <= noise * error:
+            return trial
+    return best
+
+
+def paired_difference(costs: Floats, others: Floats) -> tuple[float, float]:
+    """Mean of `costs - others` `(N,)` and its standard error; the error of a single image is 0."""
+    differences = costs - others
+    error = differences.std(ddof=1) / np.sqrt(len(differences)) if len(differences) > 1 else 0.0
+    return float(differences.mean()), float(error)
+
+
+def _epochs(round_: int, max_epochs: int, updates_an_epoch: int, settings: SearchSettings) -> int:
+    halved: int = -(-max_epochs // 2 ** (settings.rounds - round_))
+    return min(max_epochs, max(halved, -(-settings.min_updates // updates_an_epoch)))
+
+
+def _mean_cost(trial: Trial) -> float:
+    return float(np.mean(trial.costs))
+
+
+def _row(trial: Trial, best: Trial, *, is_final: bool, is_chosen: bool) -> dict[str, Any]:
+    difference, error = paired_difference(np.array(trial.costs), np.array(best.costs))
+    return {
+        "candidate": said_in_words(parse_unfreeze(trial.unfreeze)),
+        "stages": list(trial.stages),
+        "epochs": trial.epochs,
+        "best_epoch": trial.best_epoch,
+        "val_log_loss": trial.val_log_loss,
+        "val_accuracy": trial.val_accuracy,
+        "worse_than_best": difference,
+        "worse_than_best_low": difference - _WIDTH_95 * error,
+        "worse_than_best_high": difference + _WIDTH_95 * error,
+        "standard_error": error,
+        "is_final": is_final,
+        "is_chosen": is_chosen,
+    }
+
+
+def _log(rows: Sequence[dict[str, Any]], seconds: dict[tuple[str, int], float]) -> None:
+    lines = [
+        "unfreeze: auto",
+        "candidate        epochs  val log-loss  accuracy  worse than the best      seconds",
+    ]
+    for row in rows:
+        time_s = seconds.get((row["candidate"], row["epochs"]))
+        lines.append(
+            f"{row['candidate']:<16s} {row['epochs']:6d}  {row['val_log_loss']:12.4f}  {row['val_accuracy']:8.3f}  "
+            f"{row['worse_than_best']:+.4f} ± {_WIDTH_95 * row['standard_error']:.4f}      "
+            f"{'kept' if time_s is None else f'{time_s:.1f}':>7s}{'  <- chosen' if row['is_chosen'] else ''}"
+        )
+    _logger.info("\n".join(lines))
+
+
+def _restored(save_points: SavePoints, key: str) -> dict[tuple[str, int], Trial]:
+    data = save_points.read(_SAVE_POINT)
+    kept: dict[str, Any] = {} if data is None else json.loads(data)
+    if kept.get("key") != key:
+        return {}
+    trials = [
+        Trial(**{**one, "stages": tuple(one["stages"]), "costs": tuple(one["costs"])})
+        for one in kept["trials"]
+    ]
+    return {(said_in_words(parse_unfreeze(trial.unfreeze)), trial.epochs): trial for trial in trials}
