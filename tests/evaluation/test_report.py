@@ -10,6 +10,7 @@ from regraft.evaluation import report
 from regraft.evaluation.figure_style import house_style, new_figure
 from regraft.evaluation.figures import make_figures
 from regraft.evaluation.measure import measure
+from regraft.evaluation.unfreezing import unfreezing_tables
 
 INGEST_REPORT = {
     "num_listed": 243,
@@ -27,6 +28,26 @@ DATA_CARD = {
     "imbalance": 2.5,
     "sizes": {"width": {"smallest": 30.0, "median": 300.0, "largest": 3000.0}},
     "drift": [],
+}
+SEARCHED = {
+    "search": [
+        {
+            "candidate": name,
+            "epochs": epochs,
+            "val_log_loss": loss,
+            "val_accuracy": 0.75,
+            "worse_than_best": loss - 0.5,
+            "worse_than_best_low": loss - 0.6,
+            "worse_than_best_high": loss - 0.4,
+            "is_final": name != "all",
+            "is_chosen": name == "last 2",
+        }
+        for name, epochs, loss in (("none", 0, 0.625), ("last 2", 4, 0.5), ("all", 2, 0.75))
+    ],
+    "interpolation": {
+        "coefficient": 0.5,
+        "rows": [{"coefficient": one, "val_log_loss": 0.5, "val_accuracy": 0.75} for one in (0.0, 0.5, 1.0)],
+    },
 }
 BALANCE = {
     "asked": "auto",
@@ -90,6 +111,7 @@ def render_with(metrics: Any, figures: Any, split_kinds: Any = SPLIT_KINDS) -> s
         title="solar & cells",
         split_kinds=split_kinds,
         balance=BALANCE,
+        fine_tune_history=SEARCHED,
         data_card=DATA_CARD,
         contact_sheet=sheet,
         ingest_report=INGEST_REPORT,
@@ -233,3 +255,17 @@ def test_without_groups_no_split_kinds_are_shown(build_tables: Callable) -> None
     metrics = measure(*build_tables(), num_resamples=100, confidence=0.95, seed=0)
     nothing = {"random": {}, "grouped": {}, "difference": {}, "reason": "no groups"}
     assert "Whole groups held out" not in render_with(metrics, {}, nothing)
+
+
+def test_the_report_tells_what_the_search_tried_and_what_was_kept(page: str) -> None:
+    section = page.partition("<h2>How much was unfrozen</h2>")[2].partition("</section>")[0]
+    cells = re.findall(r'<td class="value">(.*?)</td>', section)
+    assert cells[:6] == ["none", "0", "0.6250", "75.0 %", "+0.1250 (+0.0250 to +0.2250)", ""]
+    assert cells[6:12] == ["last 2", "4", "0.5000", "75.0 %", "+0.0000 (-0.1000 to +0.1000)", "chosen"]
+    assert cells[17] == "dropped"
+    assert cells[18:] == [
+        *("0", "0.5000", "75.0 %", ""),
+        *("0.5", "0.5000", "75.0 %", "kept"),
+        *("1", "0.5000", "75.0 %", ""),
+    ]
+    assert unfreezing_tables({"rows": []}) == []

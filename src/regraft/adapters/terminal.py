@@ -196,8 +196,11 @@ def _measured(metrics: Mapping[str, Any]) -> str:
 def _fine_tuning(history: Mapping[str, Any]) -> str:
     rows = history["rows"]
     best = rows[history["best_epoch"]]
+    chosen = next(
+        (f"{row['candidate']} chosen; " for row in history.get("search", ()) if row["is_chosen"]), ""
+    )
     return (
-        f"best epoch {history['best_epoch']} of {len(rows) - 1}; val log-loss {rows[0]['val_log_loss']:.3f} -> "
+        f"{chosen}best epoch {history['best_epoch']} of {len(rows) - 1}; val log-loss {rows[0]['val_log_loss']:.3f} -> "
         f"{best['val_log_loss']:.3f}, accuracy {rows[0]['val_accuracy']:.3f} -> {best['val_accuracy']:.3f}"
     )
 

@@ -22,6 +22,7 @@ from regraft.evaluation.report_tables import (
     count_rows,
     split_kinds_table,
 )
+from regraft.evaluation.unfreezing import unfreezing_tables
 
 CAPTIONS = {
     "scores": "Dots are scores on test, lines their intervals. On the right what fine-tuning changes, "
@@ -50,6 +51,7 @@ def render_report(
     title: str,
     split_kinds: Mapping[str, Any],
     balance: Mapping[str, Any],
+    fine_tune_history: Mapping[str, Any],
     data_card: Mapping[str, Any],
     contact_sheet: Figure,
     ingest_report: Mapping[str, Any],
@@ -63,6 +65,7 @@ def render_report(
         title: Heading of the page, for instance the name of the model.
         split_kinds: What `compare_split_kinds` gave.
         balance: What `fit_balanced_head` chose.
+        fine_tune_history: What was searched and interpolated while fine-tuning.
         data_card: What `describe_data` gave.
         contact_sheet: Training images of each class.
         ingest_report: What ingest found: numbers, texts, and lists or mappings of them; long lists are cut,
@@ -90,6 +93,7 @@ def render_report(
         counts=count_rows(metrics),
         split_kinds=split_kinds_table(split_kinds),
         balance=balance_table(balance),
+        unfreezing=unfreezing_tables(fine_tune_history),
         contact_sheet=_picture("contact_sheet", contact_sheet),
         card_notes=data_card["notes"],
         card=list(tables_of({key: value for key, value in data_card.items() if key not in _SHOWN_ELSEWHERE})),

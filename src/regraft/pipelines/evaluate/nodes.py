@@ -134,6 +134,7 @@ def draw_report(
         title=build_backbone.name,
         split_kinds=split_kinds,
         balance=balance,
+        fine_tune_history=fine_tune_history,
         data_card=data_card,
         contact_sheet=contact_sheet(manifest, metrics["label_names"], pixels),
         ingest_report=ingest_report,
