@@ -21,7 +21,7 @@ from kedro.config import OmegaConfigLoader
 
 from regraft.adapters.datasets import ArrayFolder
 from regraft.backbones.backbone import build_backbone, freeze
-from regraft.backbones.stage_choice import candidates, said_in_words
+from regraft.backbones.stage_choice import Unfreeze, candidates, said_in_words
 from regraft.backbones.weights import input_contract, load_weights
 from regraft.classifier import Classifier, assemble
 from regraft.evaluation.predict import predict_images
@@ -38,10 +38,12 @@ from regraft.options.normalize import NormalizeOptions
 from regraft.options.train_head import TrainHeadOptions
 from regraft.save_points import NoSavePoints
 from regraft.training.features import extract_features
-from regraft.training.fine_tune import Labelled, fine_tune, labelled
+from regraft.training.fine_tune import FineTuned, FineTuneSettings, Labelled, fine_tune, labelled
 from regraft.training.head import fit_head
+from regraft.training.interpolation import interpolate
 from regraft.training.reproducibility import Compute, numpy_generator, reproducible
 from regraft.training.search_stages import search_stages
+from regraft.training.stage_training import examples
 
 
 def main() -> None:
@@ -54,6 +56,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--results", type=Path, default=Path("data/08_reporting/unfreeze_benchmark"))
     parser.add_argument("--set", action="append", default=[], help="fine_tune.max_epochs=4: a JSON value")
+    parser.add_argument("--scratch", action="store_true", help="also train from random weights")
     parser.add_argument("--table", action="store_true", help="run nothing, show what there is")
     arguments = parser.parse_args()
     parameters = OmegaConfigLoader("conf", base_env="base", default_run_env="base")["parameters"]
@@ -80,7 +83,8 @@ def run(dataset: str, parameters: dict[str, Any], folder: Path, arguments: argpa
     backbone = build_backbone(backbone_options.name, weights=weights, cut=None, receipt=receipt)
     freeze(backbone)
     choices = candidates(dict(backbone.stages.items()))
-    wanted = [*map(said_in_words, choices), "auto"]
+    by_name: dict[str, Unfreeze] = {said_in_words(choice): choice for choice in choices} | {"auto": "auto"}
+    wanted = [*by_name, *(["scratch"] if arguments.scratch else [])]
     prepared = None
     for seed in range(arguments.seeds):
         missing = [name for name in wanted if not (folder / f"{seed}-{name}.json").exists()]
@@ -89,9 +93,9 @@ def run(dataset: str, parameters: dict[str, Any], folder: Path, arguments: argpa
         prepared = prepared or prepare(dataset, parameters, arguments.images, backbone_options, compute)
         probe, manifest, splits, pixels = probe_of(prepared, backbone, parameters, seed, compute)
         store = ArrayFolder(folder=str(folder / "activations"), max_bytes=2e10)
-        by_name = dict(zip(wanted, [*choices, "auto"], strict=True))
         for name in missing:
-            changed = options.model_copy(update={"seed": seed, "unfreeze": by_name[name]}).settings()
+            how = {"start": "scratch"} if name == "scratch" else {"unfreeze": by_name[name]}
+            changed = options.model_copy(update={"seed": seed, **how}).settings()
             started_s = time.process_time()
             with reproducible(compute):
                 shared = {"compute": compute, "store": store, "save_points": NoSavePoints()}
@@ -100,10 +104,14 @@ def run(dataset: str, parameters: dict[str, Any], folder: Path, arguments: argpa
                     result: dict[str, Any] = {"chosen": said_in_words(found.unfreeze), "trials": found.rows}
                 else:
                     tuned = fine_tune(probe, *splits, settings=changed, **shared)
-                    result = scores(tuned.classifier, pixels, manifest, compute) | {
-                        "best_epoch": tuned.best_epoch
-                    }
+                    result = {"best_epoch": tuned.best_epoch}
             result["cpu_seconds"] = time.process_time() - started_s
+            if name != "auto":
+                result |= scores(tuned.classifier, pixels, manifest, compute)
+            if name not in ("auto", "scratch", "none"):
+                result["interpolated"] = interpolated(
+                    probe, tuned, splits[1], changed, pixels, manifest, compute, store
+                )
             (folder / f"{seed}-{name}.json").write_text(json.dumps(result, indent=1))
             print(f"{folder.name}, seed {seed}, {name}: {brief(result)}", flush=True)
 
@@ -186,6 +194,34 @@ def scores(
     return found
 
 
+def interpolated(
+    probe: Classifier,
+    tuned: FineTuned,
+    val: Labelled,
+    settings: FineTuneSettings,
+    pixels: np.ndarray,
+    manifest: pd.DataFrame,
+    compute: Compute,
+    store: ArrayFolder,
+) -> dict[str, float]:
+    """Test scores at the coefficient that `val` likes best."""
+    first = next(
+        (row["stage"] for row in tuned.receipt if row["is_trained"] and row["stage"] != "head"), None
+    )
+    with reproducible(compute):
+        found = interpolate(
+            probe,
+            tuned.classifier,
+            first,
+            examples(probe, first, val, "identity", settings, compute=compute, store=store),
+            coefficient="auto",
+            metric=settings.selection_metric,
+            batch_size=settings.micro_batch_size,
+            compute=compute,
+        )
+    return {"coefficient": found.coefficient, **scores(found.classifier, pixels, manifest, compute)}
+
+
 def brief(result: dict[str, Any]) -> str:
     if "chosen" in result:
         return f"{result['chosen']} ({result['cpu_seconds']:.0f} CPU s)"
@@ -195,12 +231,19 @@ def brief(result: dict[str, Any]) -> str:
     )
 
 
+def value_of(result: dict[str, Any], key: str) -> float:
+    """A number of a result; `between_…` of the interpolated model, where there is one."""
+    kind, _, rest = key.partition("_")
+    return float(result.get("interpolated", result)[f"test_{rest}"] if kind == "between" else result[key])
+
+
 def show(name: str, folder: Path) -> None:
     """Mean test scores of every candidate over the seeds that are whole, and what the search's choices give."""
     by_seed: dict[str, dict[str, Any]] = defaultdict(dict)
     for path in folder.glob("*-*.json"):
         seed, _, candidate = path.stem.partition("-")
         by_seed[seed][candidate] = json.loads(path.read_text())
+    # Seeds that have all that any seed has: no mean is over other seeds than its neighbour's.
     size = max((len(found) for found in by_seed.values()), default=0)
     whole = [found for found in by_seed.values() if len(found) == size and "auto" in found]
     if not whole:
@@ -210,17 +253,24 @@ def show(name: str, folder: Path) -> None:
         chosen = found[found["auto"]["chosen"]]
         found["auto"] = {**chosen, "cpu_seconds": found["auto"]["cpu_seconds"] + chosen["cpu_seconds"]}
     print(f"\n{name}: mean over {len(whole)} seeds")
-    print(f"{'':12s} {'test accuracy':>14s} {'log-loss':>9s} {'CPU s':>7s}")
+    print(f"{'':12s} {'test accuracy':>14s} {'log-loss':>9s} {'interpolated':>19s} {'CPU s':>7s}")
     means = {
         candidate: [
-            statistics.mean(found[candidate][key] for found in whole)
-            for key in ("test_accuracy", "test_log_loss", "cpu_seconds")
+            statistics.mean(value_of(found[candidate], key) for found in whole)
+            for key in (
+                "test_accuracy",
+                "test_log_loss",
+                "cpu_seconds",
+                "between_accuracy",
+                "between_log_loss",
+            )
         ]
         for candidate in whole[0]
     }
-    for candidate, (accuracy, log_loss, cpu_s) in sorted(means.items(), key=lambda item: -item[1][0]):
-        print(f"{candidate:12s} {accuracy:14.2%} {log_loss:9.4f} {cpu_s:7.0f}")
-    exhaustive = {candidate: values for candidate, values in means.items() if candidate != "auto"}
+    for candidate, (accuracy, log_loss, cpu_s, *between) in sorted(means.items(), key=lambda one: -one[1][0]):
+        line = f"{candidate:12s} {accuracy:14.2%} {log_loss:9.4f} {between[0]:10.2%} {between[1]:8.4f} {cpu_s:7.0f}"
+        print(line)
+    exhaustive = {name: values for name, values in means.items() if name not in ("auto", "scratch")}
     best = max(values[0] for values in exhaustive.values())
     total_s = sum(values[2] for values in exhaustive.values())
     print(
