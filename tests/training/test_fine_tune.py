@@ -291,6 +291,16 @@ def test_auto_searches_and_then_trains_what_it_found(tune: Tune, shapes: tuple[L
     assert trained == [*chosen[0]["stages"], "head"]
 
 
+def test_short_trainings_average_over_the_same_part_of_them(
+    tune: Tune, shapes: tuple[Labelled, Labelled]
+) -> None:
+    changes: dict[str, Any] = {"val": shapes[0], "search": TAKE_THE_BEST, "learning_rate": 1e-4}
+    found = tune(unfreeze="auto", averaging=0.9, max_epochs=4, **changes)
+    (row,) = [row for row in found.search if (row["candidate"], row["epochs"]) == ("last 2", 1)]
+    alone = tune(unfreeze=LastStages(2), averaging=0.9**4, max_epochs=1, **changes)
+    assert row["val_log_loss"] == min(one["val_log_loss"] for one in alone.history)
+
+
 def test_auto_hands_the_probe_back_where_training_makes_it_worse(
     tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled]
 ) -> None:

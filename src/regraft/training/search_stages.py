@@ -41,10 +41,11 @@ def search_stages(
     stages_by_name = dict(start.backbone.stages.items())
 
     def trial(unfreeze: Unfreeze, epochs: int) -> Trial:
-        stages, short = (
-            chosen_stages(unfreeze, stages_by_name),
-            replace(settings, max_epochs=epochs, unfreeze=unfreeze),
-        )
+        stages = chosen_stages(unfreeze, stages_by_name)
+        # The running mean of weights spans the same part of a short training as of the full one; else a short one
+        # would hand back little but the start.
+        averaging = settings.averaging ** (settings.max_epochs / max(1, epochs))
+        short = replace(settings, unfreeze=unfreeze, max_epochs=epochs, averaging=averaging)
         if unfreeze == "none":
             trained = leave_untrained(start, val, settings=short, compute=compute, store=store)
         else:
