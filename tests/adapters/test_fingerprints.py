@@ -1,6 +1,7 @@
 import ast
 import json
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,11 @@ def test_code_is_files_of_the_package_that_are_there() -> None:
 
 def test_modules_of_nodes_hold_nodes_alone() -> None:
     """A helper's lazy imports would be taken for those of another node, and be missing."""
-    functions = {(node.func.__module__, node.func.__name__) for node in create_pipeline().nodes}
     for path, tree in python_files():
         if path.name == "nodes.py":
             module = f"regraft.pipelines.{path.parent.name}.nodes"
+            pipeline = import_module(f"regraft.pipelines.{path.parent.name}").create_pipeline()
+            functions = {(node.func.__module__, node.func.__name__) for node in pipeline.nodes}
             for statement in tree.body:
                 if isinstance(statement, ast.FunctionDef):
                     assert (module, statement.name) in functions

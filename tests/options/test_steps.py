@@ -75,6 +75,8 @@ def test_external_paths_are_those_a_result_depends_on(shipped: dict[str, Any]) -
     assert paths(kind="csv", path="lists/a.csv") == (Path("lists/a.csv"), Path("lists"))
     assert paths(kind="csv", path="lists/a.csv", images="files") == (Path("lists/a.csv"), Path("files"))
     assert paths(kind="elpv") == ()  # copied by a node: in the catalog
+    corrected = shipped["ingest"] | {"corrections": "seen.csv"}
+    assert IngestOptions.model_validate(corrected).external_paths() == (Path("seen.csv"),)
 
 
 def test_a_file_of_weights_is_an_external_path() -> None:

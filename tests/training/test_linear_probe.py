@@ -76,11 +76,61 @@ def test_solution_is_scikit_learns(num_classes: int, penalty: float, class_weigh
     assert probe.weight.shape == (1 if num_classes == 2 else num_classes, features.shape[1])
 
 
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_soft_targets_and_weights_are_scikit_learns_weighted_solution(num_classes: int) -> None:
+    """A row with probabilities is K rows, one a class, each weighted by its probability."""
+    features, labels = make_data(num_classes)
+    generator = np.random.default_rng(5)
+    targets = 0.6 * np.eye(num_classes)[labels] + 0.4 * generator.dirichlet(np.ones(num_classes), len(labels))
+    weights = generator.integers(0, 4, len(labels)).astype(np.float64)
+    weights /= weights.mean()
+    probe = fit_linear_probe(
+        features,
+        labels,
+        num_classes=num_classes,
+        groups=each_alone(labels),
+        settings=replace(SETTINGS, penalties=(0.05,)),
+        targets=targets,
+        weights=weights,
+    )
+    mean, scale = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
+    reference = LogisticRegression(C=1 / (0.05 * len(labels)), tol=1e-10, max_iter=10_000)
+    reference.fit(
+        np.repeat((features - mean) / scale, num_classes, axis=0),
+        np.tile(np.arange(num_classes), len(labels)),
+        sample_weight=(weights[:, None] * targets).ravel(),
+    )
+    coefficients = probe.weight * scale
+    if num_classes > 2:
+        coefficients = coefficients - coefficients.mean(axis=0)
+    np.testing.assert_allclose(coefficients, reference.coef_, rtol=0, atol=1e-4)
+    plain = fit_linear_probe(
+        features,
+        labels,
+        num_classes=num_classes,
+        groups=each_alone(labels),
+        settings=replace(SETTINGS, penalties=(0.05,)),
+    )
+    assert np.abs(plain.weight - probe.weight).max() > 1e-3  # they do make a difference
+
+
+def test_the_penalty_is_chosen_against_the_soft_targets() -> None:
+    """Labels that follow the features exactly want hardly any penalty; told that they are coin tosses, the strongest
+    is best."""
+    features, labels = make_data(2)
+    labels = (features[:, 0] > np.median(features[:, 0])).astype(np.int64)
+    settings_ = replace(SETTINGS, penalties=(100.0, 0.001))
+    arguments = {"num_classes": 2, "groups": each_alone(labels), "settings": settings_}
+    assert fit_linear_probe(features, labels, **arguments).penalty == 0.001
+    undecided = np.full((len(labels), 2), 0.5)
+    assert fit_linear_probe(features, labels, **arguments, targets=undecided).penalty == 100.0
+
+
 @pytest.mark.parametrize("num_classes", [2, 4])
 def test_gradient_is_that_of_the_objective(num_classes: int) -> None:
     features, labels = make_data(num_classes, num_rows=20, num_features=3)
     weights = np.linspace(0.5, 1.5, len(labels))
-    problem = _Problem(features.astype(np.float64) / 100, labels, weights, num_classes, 0.3)
+    problem = _Problem(features.astype(np.float64) / 100, np.eye(num_classes)[labels], weights, 0.3)
     shape = (1 if num_classes == 2 else num_classes, 4)
     point = np.random.default_rng(0).normal(size=shape)
     numeric = approx_fprime(point.ravel(), lambda flat: problem.objective(flat.reshape(shape))[0], 1e-7)
@@ -89,7 +139,7 @@ def test_gradient_is_that_of_the_objective(num_classes: int) -> None:
 
 
 def test_objective_by_hand() -> None:
-    problem = _Problem(np.array([[1.0], [-1.0]]), np.array([1, 1]), np.ones(2), 2, 0.5)
+    problem = _Problem(np.array([[1.0], [-1.0]]), np.eye(2)[[1, 1]], np.ones(2), 0.5)
     loss, gradient = problem.objective(np.array([[np.log(3), 0.0]]))
     # Probabilities of the label 3/4 and 1/4; the penalty is 0.25 · ln²3.
     assert loss == pytest.approx(-(np.log(0.75) + np.log(0.25)) / 2 + 0.25 * np.log(3) ** 2, abs=1e-12)

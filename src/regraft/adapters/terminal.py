@@ -222,6 +222,9 @@ _FACTS: dict[str, Callable[[Any], str]] = {
     "compared_probes": lambda probes: f"{len(probes)} backbones probed",
     "compared_fine_tuned": lambda tuned: f"{len(tuned)} fine-tuned",
     "comparison": lambda comparison: f"{comparison['chosen']['model']} chosen on val",
+    "label_audit": lambda audit: (
+        f"{audit['num_issues']:,} of {audit['num_images']:,} labels may be wrong; see label_audit.html"
+    ),
     "registration": lambda registration: f"{registration['model'].replace('_', '-')} chosen",
 }
 

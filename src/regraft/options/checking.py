@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from regraft.backbones.stage_choice import check_unfreeze
+from regraft.options.audit import AuditOptions
 from regraft.options.build_backbone import BuildBackboneOptions
 from regraft.options.compare import CompareOptions
 from regraft.options.compute import ComputeOptions
@@ -31,6 +32,7 @@ SCHEMAS: dict[str, type[Options]] = {
     "evaluate": EvaluateOptions,
     "register": RegisterOptions,
     "compare": CompareOptions,
+    "audit": AuditOptions,
     "compute": ComputeOptions,
 }
 

@@ -23,6 +23,7 @@ class IngestOptions(Options):
             names none: split by them, only suggest them, or not look for them.
         max_unreadable_fraction: More unreadable files than this part of all stop the run.
         exclude: Paths left out, as the report names them.
+        corrections: A CSV of labels that somebody has looked at, laid over the source's.
         min_images_per_class: Fewer images of a class stop the run.
     """
 
@@ -32,14 +33,15 @@ class IngestOptions(Options):
     inferred_groups: Literal["use", "suggest", "skip"]
     max_unreadable_fraction: Annotated[float, Field(ge=0, le=1)]
     exclude: tuple[str, ...]
+    corrections: Path | None
     min_images_per_class: Annotated[int, Field(ge=3)]
 
     def external_paths(self) -> tuple[Path, ...]:
         """Files and folders outside the catalog that the result depends on."""
-        source = self.source
+        source, corrections = self.source, () if self.corrections is None else (self.corrections,)
         if isinstance(source, CsvSource):
-            return (source.path, source.images or source.path.parent)
-        return () if isinstance(source, ElpvSource) else (source.path,)
+            return (source.path, source.images or source.path.parent, *corrections)
+        return corrections if isinstance(source, ElpvSource) else (source.path, *corrections)
 
     def require_external(self) -> None:
         """Find out before anything runs whether they are there.
@@ -53,3 +55,5 @@ class IngestOptions(Options):
             require_folder(source.images or source.path.parent, "ingest.source.images")
         elif isinstance(source, FolderSource):
             require_folder(source.path, "ingest.source.path")
+        if self.corrections is not None:
+            require_file(self.corrections, "ingest.corrections")

@@ -9,18 +9,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from regraft.messages import report_progress
 from regraft.training.features import stage_columns
-from regraft.training.linear_probe import (
-    Floats,
-    Ints,
-    SolverSettings,
-    group_folds,
-    predict_along_penalties,
-    standardisation,
-)
+from regraft.training.linear_probe import Floats, Ints, SolverSettings, group_folds
+from regraft.training.out_of_fold import predict_held_out
 
 _TASK = "probing depths"
 
@@ -108,30 +101,5 @@ def _probe(
     folds: list[tuple[Ints, Ints]],
     settings: SolverSettings,
 ) -> DepthProbe:
-    penalties = sorted(settings.penalties, reverse=True)
-    predicted, losses = [], []
-    # One thread: sums over more are rounded otherwise, and the result would depend on the machine's cores.
-    with threadpool_limits(1):
-        for train, held_out in folds:
-            # Of the rows learnt from: what is rare there may be far out in a new group, as it is for a head in use.
-            mean, scale = standardisation(features[train])
-            centre, width = mean.astype(np.float32), scale.astype(np.float32)
-            log_probabilities = predict_along_penalties(
-                (features[train] - centre)
-                / width,  # float32: half the time, and the tolerance is far coarser
-                labels[train],
-                (features[held_out] - centre) / width,
-                num_classes=num_classes,
-                penalties=penalties,
-                settings=settings,
-            )
-            predicted.append(log_probabilities)
-            losses.append(-log_probabilities[:, np.arange(len(held_out)), labels[held_out]].sum(axis=1))
-    probabilities = np.full((len(labels), num_classes), np.nan)
-    chosen = []
-    for fold, (_, held_out) in enumerate(folds):
-        others = np.sum([loss for other, loss in enumerate(losses) if other != fold], axis=0)
-        best = int(np.argmin(others)) if len(folds) > 1 else 0
-        probabilities[held_out] = np.exp(predicted[fold][best])
-        chosen.append(penalties[best])
-    return DepthProbe(kind, stage, features.shape[1], probabilities, tuple(chosen))
+    found = predict_held_out(features, labels, num_classes=num_classes, folds=folds, settings=settings)
+    return DepthProbe(kind, stage, features.shape[1], found.probabilities, found.penalties)

@@ -68,6 +68,7 @@ def fit_linear_probe(
     groups: Ints,
     settings: SolverSettings,
     weights: Floats | None = None,
+    targets: Floats | None = None,
 ) -> LinearProbe:
     """Solve an L2-penalised logistic regression by full-batch L-BFGS.
 
@@ -82,6 +83,8 @@ def fit_linear_probe(
         groups: `(N,)` group numbers; a group is never on both sides of a fold.
         settings: Candidate penalties, folds, tolerance.
         weights: `(N,)` float64, mean 1, what each row's loss counts, in the cross-validation too; all 1 if None.
+        targets: `(N, K)` float64 class probabilities, rows sum to 1, learnt instead of the labels, in the
+            cross-validation too; the labels then only stratify the folds.
 
     Raises:
         ValueError: If a class has no row, or no fold can be made of the groups.
@@ -95,6 +98,7 @@ def fit_linear_probe(
     mean, scale = standardisation(features)
     standardised = (features.astype(np.float64) - mean) / scale
     weights = np.ones(len(labels)) if weights is None else weights
+    targets = np.eye(num_classes)[labels] if targets is None else targets
     penalties = sorted(settings.penalties, reverse=True)
     history = [{"penalty": penalty} for penalty in penalties]
     # One thread: sums over more are rounded otherwise, and the result would depend on the machine's cores.
@@ -103,7 +107,7 @@ def fit_linear_probe(
         if len(penalties) > 1:
             folds = group_folds(labels, groups, num_classes, settings)
             scores = [
-                _score_fold(standardised, labels, weights, *fold, num_classes, penalties, settings)
+                _score_fold(standardised, labels, targets, weights, *fold, penalties, settings)
                 for fold in folds
             ]
             held_out = weights[np.concatenate([held_out for _, held_out in folds])]
@@ -111,7 +115,7 @@ def fit_linear_probe(
             for row, (loss, accuracy) in zip(history, means.tolist(), strict=True):
                 row |= {"cv_log_loss": loss, "cv_accuracy": accuracy}
             chosen = int(means[:, 0].argmin())
-        problem = _Problem(standardised, labels, weights, num_classes, penalties[chosen])
+        problem = _Problem(standardised, targets, weights, penalties[chosen])
         parameters, iterations = problem.solve(settings.tolerance, settings.max_iterations)
         gradient_norm = float(np.abs(problem.objective(parameters)[1]).max())
     weight, bias = parameters[:, :-1] / scale, parameters[:, -1]
@@ -131,14 +135,14 @@ class _Problem:
     """Penalised mean cross-entropy over standardised features; parameters are `(O, D + 1)`, the bias last."""
 
     features: AnyFloats
-    labels: Ints
+    targets: Floats
     weights: Floats
-    num_classes: int
     penalty: float
 
     def solve(self, tolerance: float, max_iterations: int, start: Floats | None = None) -> tuple[Floats, int]:
         """Parameters `(O, D + 1)` and the number of iterations."""
-        shape = (1 if self.num_classes == 2 else self.num_classes, self.features.shape[1] + 1)
+        num_classes = self.targets.shape[1]
+        shape = (1 if num_classes == 2 else num_classes, self.features.shape[1] + 1)
         result = minimize(
             lambda flat: self.objective(flat.reshape(shape)),
             (np.zeros(shape) if start is None else start).ravel(),
@@ -159,12 +163,10 @@ class _Problem:
         """The loss and its gradient, flattened."""
         weight = parameters[:, :-1]
         log_probabilities = log_softmax(self.features, parameters)
-        rows = np.arange(len(self.labels))
-        loss = -(self.weights * log_probabilities[rows, self.labels]).mean()
+        loss = -(self.weights[:, None] * self.targets * log_probabilities).sum() / len(self.targets)
         loss += 0.5 * self.penalty * float((weight**2).sum())
-        residual = np.exp(log_probabilities)
-        residual[rows, self.labels] -= 1
-        residual = residual[:, -len(parameters) :] * self.weights[:, None] / len(self.labels)
+        residual = (np.exp(log_probabilities) - self.targets) * self.weights[:, None] / len(self.targets)
+        residual = residual[:, -len(parameters) :]
         gradient = np.concatenate(
             [
                 residual.T.astype(self.features.dtype) @ self.features + self.penalty * weight,
@@ -226,6 +228,7 @@ def predict_along_penalties(
     penalties: Sequence[float],
     settings: SolverSettings,
     weights: Floats | None = None,
+    targets: Floats | None = None,
 ) -> Floats:
     """Log-probabilities `(penalties, rows, K)` of held-out rows, each penalty's solution starting from the last.
 
@@ -237,11 +240,13 @@ def predict_along_penalties(
         penalties: From strong to weak: then each start is near.
         settings: Tolerance and stop. Choosing needs no more than a coarse solution, so the tolerance is at least 1e-4.
         weights: `(N,)` what each row's loss counts; all 1 if None.
+        targets: `(N, K)` class probabilities, learnt instead of the labels.
     """
     weights = np.ones(len(labels)) if weights is None else weights
+    targets = np.eye(num_classes)[labels] if targets is None else targets
     predicted, start = [], None
     for penalty in penalties:
-        problem = _Problem(features, labels, weights, num_classes, penalty)
+        problem = _Problem(features, targets, weights, penalty)
         start, _ = problem.solve(max(settings.tolerance, 1e-4), settings.max_iterations, start)
         predicted.append(log_softmax(held_out, start))
     return np.stack(predicted)
@@ -250,10 +255,10 @@ def predict_along_penalties(
 def _score_fold(
     features: Floats,
     labels: Ints,
+    targets: Floats,
     weights: Floats,
     train: Ints,
     held_out: Ints,
-    num_classes: int,
     penalties: list[float],
     settings: SolverSettings,
 ) -> NDArray[np.float64]:
@@ -262,11 +267,12 @@ def _score_fold(
         features[train],
         labels[train],
         features[held_out],
-        num_classes=num_classes,
+        num_classes=targets.shape[1],
         penalties=penalties,
         settings=settings,
         weights=weights[train],
+        targets=targets[train],
     )
-    losses = -log_probabilities[:, np.arange(len(held_out)), labels[held_out]]
+    losses = -(targets[held_out] * log_probabilities).sum(axis=2)
     hits = log_probabilities.argmax(axis=2) == labels[held_out]
     return np.stack([losses, hits], axis=2)

@@ -24,12 +24,19 @@ def index_images(
     demo_images: Path, ingest_save_points: Any, options: IngestOptions
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Every readable image, and what was found on the way. `demo_images` is where the default source reads."""
+    from regraft.images.corrections import apply_corrections
     from regraft.images.index import index_images
     from regraft.images.related import relate_images, report_leaks
-    from regraft.images.sources import list_images
+    from regraft.images.sources import label_order, list_images
 
+    listing, corrected = list_images(options.source), {}
+    if options.corrections is not None:
+        listing, done = apply_corrections(
+            listing, options.corrections, label_order=label_order(options.source)
+        )
+        corrected = {"corrections": done}
     image_index, report, thumbnails = index_images(
-        list_images(options.source),
+        listing,
         max_unreadable_fraction=options.max_unreadable_fraction,
         exclude=options.exclude,
         skipped=options.source.list_skipped(),
@@ -40,7 +47,7 @@ def index_images(
         image_index, thumbnails, near_copies=options.near_copies, groups=options.inferred_groups
     )
     leaks = report_leaks(image_index) if options.split.kind == "given" else {}
-    return image_index, leaks | report | found
+    return image_index, leaks | report | found | corrected
 
 
 def split_images(

@@ -1,0 +1,110 @@
+"""What a linear probe says of images that it was not trained on.
+
+Knows feature arrays, labels and which rows belong together: no manifest, no split, no file.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from regraft.training.linear_probe import (
+    Floats,
+    Ints,
+    SolverSettings,
+    group_folds,
+    predict_along_penalties,
+    standardisation,
+)
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Probabilities `(N, K)` float64 of every row from the fold that held it out (NaN where none did), and the penalty
+    of each fold."""
+
+    probabilities: Floats
+    penalties: tuple[float, ...]
+
+
+def predict_out_of_fold(
+    features: NDArray[np.float32],
+    labels: Ints,
+    *,
+    num_classes: int,
+    groups: Ints,
+    settings: SolverSettings,
+    on_fold: Callable[[int, int], None] = lambda done, total: None,
+) -> OutOfFold:
+    """Cross-validated predictions of every row; see `predict_held_out`.
+
+    Args:
+        features: `(N, D)` float32.
+        labels: `(N,)` int64 in [0, num_classes).
+        num_classes: K ≥ 2.
+        groups: `(N,)` group numbers; a group is never on both sides of a fold.
+        settings: Candidate penalties, folds, tolerance.
+        on_fold: Called with the numbers of folds done and of all.
+
+    Raises:
+        ValueError: If the groups cannot be parted so that every class can be learnt in every fold.
+    """
+    try:
+        folds = group_folds(labels, groups, num_classes, settings)
+    except ValueError:
+        folds = []
+    if sum(len(held_out) for _, held_out in folds) < len(labels):
+        raise ValueError(
+            f"the images cannot be parted into {settings.num_folds} folds of related ones that leave every class "
+            "something to learn from: a class lies in too few groups. Set audit.hold_out to 'images', lower "
+            "audit.num_folds, or add images"
+        )
+    return predict_held_out(
+        features, labels, num_classes=num_classes, folds=folds, settings=settings, on_fold=on_fold
+    )
+
+
+def predict_held_out(
+    features: NDArray[np.float32],
+    labels: Ints,
+    *,
+    num_classes: int,
+    folds: Sequence[tuple[Ints, Ints]],
+    settings: SolverSettings,
+    on_fold: Callable[[int, int], None] = lambda done, total: None,
+) -> OutOfFold:
+    """What a probe fitted on each fold's rows says of the rows held out.
+
+    A fold's penalty is the one with the least log-loss on the *other* folds' held-out rows, so no row takes part in
+    choosing the penalty that it is judged under, and no probe is fitted twice.
+    """
+    penalties = sorted(settings.penalties, reverse=True)
+    predicted, losses = [], []
+    # One thread: sums over more are rounded otherwise, and the result would depend on the machine's cores.
+    with threadpool_limits(1):
+        for train, held_out in folds:
+            # Of the rows learnt from: what is rare there may be far out in a new group, as it is for a head in use.
+            mean, scale = standardisation(features[train])
+            centre, width = mean.astype(np.float32), scale.astype(np.float32)
+            log_probabilities = predict_along_penalties(
+                (features[train] - centre)
+                / width,  # float32: half the time, and the tolerance is far coarser
+                labels[train],
+                (features[held_out] - centre) / width,
+                num_classes=num_classes,
+                penalties=penalties,
+                settings=settings,
+            )
+            predicted.append(log_probabilities)
+            losses.append(-log_probabilities[:, np.arange(len(held_out)), labels[held_out]].sum(axis=1))
+            on_fold(len(predicted), len(folds))
+    probabilities = np.full((len(labels), num_classes), np.nan)
+    chosen = []
+    for fold, (_, held_out) in enumerate(folds):
+        others = np.sum([loss for other, loss in enumerate(losses) if other != fold], axis=0)
+        best = int(np.argmin(others)) if len(folds) > 1 else 0
+        probabilities[held_out] = np.exp(predicted[fold][best])
+        chosen.append(penalties[best])
+    return OutOfFold(probabilities, tuple(chosen))
