@@ -11,6 +11,7 @@ import json
 import statistics
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def run(dataset: str, parameters: dict[str, Any], folder: Path, arguments: argpa
     freeze(backbone)
     choices = candidates(dict(backbone.stages.items()))
     by_name: dict[str, Unfreeze] = {said_in_words(choice): choice for choice in choices} | {"auto": "auto"}
-    wanted = [*by_name, *(["scratch"] if arguments.scratch else [])]
+    wanted = [*(["scratch"] if arguments.scratch else []), *by_name]
     prepared = None
     for seed in range(arguments.seeds):
         missing = [name for name in wanted if not (folder / f"{seed}-{name}.json").exists()]
@@ -98,12 +99,13 @@ def run(dataset: str, parameters: dict[str, Any], folder: Path, arguments: argpa
             changed = options.model_copy(update={"seed": seed, **how}).settings()
             started_s = time.process_time()
             with reproducible(compute):
-                shared = {"compute": compute, "store": store, "save_points": NoSavePoints()}
+                shared: dict[str, Any] = {"compute": compute, "store": store}
                 if name == "auto":
-                    found = search_stages(probe, *splits, settings=changed, **shared)
+                    trials = KeptTrials(folder / f"{seed}-trials.json")
+                    found = search_stages(probe, *splits, settings=changed, save_points=trials, **shared)
                     result: dict[str, Any] = {"chosen": said_in_words(found.unfreeze), "trials": found.rows}
                 else:
-                    tuned = fine_tune(probe, *splits, settings=changed, **shared)
+                    tuned = fine_tune(probe, *splits, settings=changed, save_points=NoSavePoints(), **shared)
                     result = {"best_epoch": tuned.best_epoch}
             result["cpu_seconds"] = time.process_time() - started_s
             if name != "auto":
@@ -114,6 +116,22 @@ def run(dataset: str, parameters: dict[str, Any], folder: Path, arguments: argpa
                 )
             (folder / f"{seed}-{name}.json").write_text(json.dumps(result, indent=1))
             print(f"{folder.name}, seed {seed}, {name}: {brief(result)}", flush=True)
+
+
+@dataclass(frozen=True)
+class KeptTrials:
+    """Keeps the trials of a search in a file: a stopped search goes on (its CPU seconds are then those since)."""
+
+    path: Path
+
+    def is_due(self) -> bool:
+        return False
+
+    def read(self, _name: str) -> bytes | None:
+        return self.path.read_bytes() if self.path.exists() else None
+
+    def write(self, _name: str, data: bytes) -> None:
+        self.path.write_bytes(data)
 
 
 def prepare(
@@ -240,7 +258,7 @@ def value_of(result: dict[str, Any], key: str) -> float:
 def show(name: str, folder: Path) -> None:
     """Mean test scores of every candidate over the seeds that are whole, and what the search's choices give."""
     by_seed: dict[str, dict[str, Any]] = defaultdict(dict)
-    for path in folder.glob("*-*.json"):
+    for path in set(folder.glob("*-*.json")) - set(folder.glob("*-trials.json")):
         seed, _, candidate = path.stem.partition("-")
         by_seed[seed][candidate] = json.loads(path.read_text())
     # Seeds that have all that any seed has: no mean is over other seeds than its neighbour's.
