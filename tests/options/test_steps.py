@@ -120,7 +120,7 @@ def test_from_scratch_is_one_switch(shipped: dict[str, Any]) -> None:
     given = {**shipped["fine_tune"], "start": "scratch", "interpolate": "auto"}
     settings = FineTuneOptions.model_validate(given).settings()
     assert (settings.unfreeze, settings.batch_norm, settings.depthwise) == ("all", "adapt", "trained")
-    assert settings.interpolate == "none"
+    assert (settings.interpolate, settings.averaging) == ("none", 0)
     assert settings.optimiser.learning_rate == given["scratch"]["learning_rate"] > given["learning_rate"]
     assert settings.optimiser.layer_decay == 1
     assert settings.max_epochs == given["max_epochs"]

@@ -15,6 +15,7 @@ _FROM_SCRATCH: dict[str, Any] = {
     "batch_norm": "adapt",
     "depthwise": "trained",
     "layer_decay": 1.0,
+    "averaging": 0.0,  # a mean over few updates would hold much of the random start
     "interpolate": "none",
 }
 _Views = Literal["identity", "mirror", "flips", "dihedral"]
