@@ -1,5 +1,6 @@
 """Small real networks and pictures of coloured shapes, shared by the tests of several rooms."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -22,6 +23,14 @@ def pytest_configure() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A worker a core for the whole suite; none for a file or a folder of it, which starting them would slow down."""
+    if config.args != config.getini("testpaths"):
+        config.option.dist = "no"
+        return 0
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @pytest.fixture
