@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from regraft.backbones.backbone import Backbone
+    from regraft.backbones.backbone import Backbone, Pooling
     from regraft.classifier import Classifier, Head
     from regraft.images.preprocessing import Preprocessing
 
@@ -68,7 +68,7 @@ def make_backbone() -> Callable[..., "Backbone"]:
     from regraft.backbones.weights import RandomWeights, load_weights
     from regraft.backbones.zoo import get_spec
 
-    def make(seed: int = 0, *, cut: str = "blocks.2") -> "Backbone":
+    def make(seed: int = 0, *, cut: str = "blocks.2", pooling: "Pooling" = "mean") -> "Backbone":
         spec = get_spec("efficientnet_lite0")
         state, receipt = load_weights(spec, RandomWeights(kind="random", seed=seed))
         generator = torch.Generator().manual_seed(seed)
@@ -77,7 +77,7 @@ def make_backbone() -> Callable[..., "Backbone"]:
                 tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.1)
             elif name.endswith("running_var"):
                 tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
-        backbone = build_backbone(spec.name, weights=state, cut=cut, receipt=receipt)
+        backbone = build_backbone(spec.name, weights=state, cut=cut, receipt=receipt, pooling=pooling)
         freeze(backbone)
         return backbone
 

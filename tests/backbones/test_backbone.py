@@ -8,7 +8,7 @@ import pytest
 import torch
 from random_networks import random_images, random_network
 
-from regraft.backbones.backbone import Backbone, build_backbone, freeze, tensor_digest
+from regraft.backbones.backbone import Backbone, Pooling, build_backbone, freeze, tensor_digest
 from regraft.backbones.spec import WeightsError
 from regraft.backbones.weights import WeightsReceipt
 from regraft.backbones.zoo import get_spec
@@ -75,6 +75,54 @@ def test_pooling_takes_the_class_token_where_the_network_does() -> None:
     backbone = build_backbone("dinov2_small", weights=state, cut="blocks.0")
     tokens = torch.randn(2, 5, 384)
     assert torch.equal(backbone.pool(tokens), tokens[:, 0])
+
+
+def test_deviations_over_positions_stand_behind_the_means() -> None:
+    backbone = small(pooling="mean_and_deviation")
+    activation = torch.randn(
+        3, 5, 4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    ).float()
+    deviation, mean = torch.std_mean(activation.double(), dim=(2, 3), correction=0)
+    expected = torch.cat([mean, deviation], dim=1)
+    torch.testing.assert_close(backbone.pool(activation).double(), expected, rtol=1e-5, atol=1e-5)
+    tokens = activation.flatten(2).transpose(1, 2)
+    torch.testing.assert_close(backbone.pool(tokens).double(), expected, rtol=1e-5, atol=1e-5)
+    assert torch.equal(backbone.pool(activation[:, :, 0, 0]), activation[:, :, 0, 0])
+    # of numbers near each other far from 0, in bfloat16: the deviation does not drown in the mean's rounding
+    far = 100 + torch.tensor([0.0, 0.5, 1.0, 0.5]).reshape(1, 1, 2, 2)
+    assert backbone.pool(far.bfloat16())[0, 1].item() == pytest.approx(0.125**0.5, rel=1e-3)
+
+
+def test_a_class_token_is_kept_and_the_deviation_is_that_of_the_other_tokens() -> None:
+    spec = get_spec("vit_b_16")
+    backbone = Backbone(spec, {}, {}, pooling="mean_and_deviation")
+    tokens = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
+    pooled = backbone.pool(tokens)
+    assert torch.equal(pooled[:, :3], tokens[:, 0])
+    torch.testing.assert_close(pooled[:, 3:], tokens[:, 1:].std(dim=1, correction=0), rtol=1e-4, atol=1e-4)
+
+
+def test_a_channel_that_is_the_same_everywhere_has_a_gradient() -> None:
+    activation = torch.ones(1, 2, 3, 3, requires_grad=True)
+    small(pooling="mean_and_deviation").pool(activation).sum().backward()
+    assert torch.isfinite(activation.grad).all()
+
+
+def test_widths_are_those_of_the_pooling() -> None:
+    backbone, plain = small(pooling="mean_and_deviation"), small()
+    assert backbone.feature_dims == {stage: 2 * width for stage, width in plain.feature_dims.items()}
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        features = backbone.forward_features(images)
+        for stage, values in plain.forward_features(images).items():
+            assert features[stage].shape[1] == backbone.feature_dims[stage]
+            assert torch.equal(features[stage][:, : values.shape[1]], values)
+    assert backbone.up_to("blocks.0").pooling == "mean_and_deviation"
+
+
+def small(*, pooling: Pooling = "mean") -> Backbone:
+    _, state = random_network(get_spec(NAME))
+    return build_backbone(NAME, weights=state, cut="blocks.1", pooling=pooling)
 
 
 def test_pooling_refuses_other_shapes(backbone: Backbone) -> None:

@@ -105,7 +105,15 @@ def test_backbone_comes_back_whole_and_frozen(make_backbone: Callable[..., Backb
     loaded = load_backbone(path)
     assert tensor_digest(loaded) == tensor_digest(backbone)
     assert (loaded.spec, loaded.cut, loaded.receipt) == (backbone.spec, backbone.cut, backbone.receipt)
+    assert loaded.pooling == "mean"
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_the_pooling_comes_back(make_backbone: Callable[..., Backbone], path: Path) -> None:
+    backbone = make_backbone(pooling="mean_and_deviation")
+    save_backbone(backbone, path)
+    loaded = load_backbone(path)
+    assert (loaded.pooling, loaded.feature_dims) == ("mean_and_deviation", backbone.feature_dims)
 
 
 def test_mlp_head_comes_back_whole(path: Path) -> None:

@@ -72,6 +72,12 @@ def test_other_weights_views_or_preprocessing_share_nothing(make_probe: Callable
     assert shared_stage([probe, other]) is None
 
 
+def test_another_pooling_shares_nothing(make_probe: Callable[..., Classifier]) -> None:
+    probe, other = make_probe(), make_probe()
+    other.backbone.pooling = "mean_and_deviation"
+    assert shared_stage([probe, other]) is None
+
+
 def test_one_alone_shares_all_with_itself(
     make_probe: Callable[..., Classifier], draw_shapes: Callable
 ) -> None:

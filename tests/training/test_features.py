@@ -106,3 +106,23 @@ def test_nothing_is_computed_before_it_is_asked_for(
     assert blocks.shape == (10**6, 112)
     with pytest.raises(ValueError, match="got 0×0"):
         blocks.compute(0, 1)
+
+
+def test_views_follow_one_another_and_each_is_that_of_its_image(
+    make_backbone: Callable[..., Backbone],
+    draw_shapes: Callable,
+    preprocessing: Preprocessing,
+    compute: Compute,
+) -> None:
+    backbone, (pixels, _) = make_backbone(), draw_shapes(21)
+    blocks = extract_features(backbone, pixels, preprocessing, batch_size=2, compute=compute, views=(1, 2))
+    parts = list(blocks)
+    assert [len(part) for part in parts] == [32, 10]  # the first ends within the second view
+    features = np.concatenate(parts)
+    for number, flipped in enumerate((pixels[:, :, ::-1], pixels[:, ::-1])):
+        alone = extract_features(
+            backbone, np.ascontiguousarray(flipped), preprocessing, batch_size=2, compute=compute
+        )
+        # 1e-4 of the features' spread: batches that hold other images may be summed in another order
+        of_view = features[number * 21 : (number + 1) * 21]
+        np.testing.assert_allclose(of_view, alone.compute(0, 21), rtol=0, atol=1e-4 * of_view.std())

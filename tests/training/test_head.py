@@ -65,6 +65,33 @@ def test_probe_is_fitted_on_training_rows_and_columns_of_the_cut(backbone: Backb
     assert head.target.label_names == ("disc", "square", "cross")
 
 
+def test_views_of_training_images_are_learnt_from_with_their_labels(backbone: Backbone) -> None:
+    features, manifest = make_table(backbone)
+    generator = np.random.default_rng(1)
+    views = [features + generator.normal(size=features.shape).astype(np.float32) for _ in range(2)]
+    head, history = fit_head(
+        features,
+        backbone,
+        manifest,
+        NAMES,
+        layers=LinearLayers(),
+        settings=LINEAR,
+        view_features=np.concatenate(views),
+    )
+    train = (manifest["split"] == "train").to_numpy()
+    expected = fit_linear_probe(
+        np.concatenate([part[train][:, -backbone.feature_dim :] for part in (features, *views)]),
+        np.tile(manifest["label"].to_numpy()[train], 3),
+        num_classes=3,
+        groups=np.tile(np.arange(train.sum()), 3),
+        settings=LINEAR,
+    )
+    np.testing.assert_allclose(head.modules[0].weight.numpy(), expected.weight, rtol=1e-6)
+    assert history["rows"] == expected.history
+    plain, _ = fit(features, backbone, manifest)
+    assert not np.allclose(head.modules[0].weight.numpy(), plain.modules[0].weight.numpy())
+
+
 @pytest.mark.parametrize(("split", "is_told"), [("train", True), ("val", False), ("test", False)])
 def test_probe_never_looks_at_val_or_test(backbone: Backbone, split: str, is_told: bool) -> None:
     features, manifest = make_table(backbone)

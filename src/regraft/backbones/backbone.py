@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, ItemsView, Iterator, KeysView, Mapping
 from functools import lru_cache
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,9 @@ from regraft.backbones.checkpoints import fit_to_architecture, hash_tensors
 from regraft.backbones.spec import BackboneSpec, unknown_name
 from regraft.backbones.weights import WeightsReceipt
 from regraft.backbones.zoo import get_spec
+
+Pooling = Literal["mean", "mean_and_deviation"]
+_LEAST_VARIANCE = 1e-8  # under the root, so that a channel that is the same everywhere has a gradient
 
 
 class StageDict(nn.ModuleDict):
@@ -55,6 +58,8 @@ class Backbone(nn.Module):
         stages: The stages kept, by name, in depth order.
         feature_dims: Length of the pooled features of each stage kept, in depth order.
         receipt: Where the weights came from; None where nobody said.
+        pooling: What of an activation is kept: each channel's mean over the positions, or its deviation too, which
+            tells a channel that is strong in one place from one that is weak everywhere.
     """
 
     def __init__(
@@ -63,10 +68,12 @@ class Backbone(nn.Module):
         stages: Mapping[str, nn.Module],
         feature_dims: Mapping[str, int],
         receipt: WeightsReceipt | None = None,
+        pooling: Pooling = "mean",
     ) -> None:
         super().__init__()
         self.spec = spec
         self.receipt = receipt
+        self.pooling: Pooling = pooling
         self.stages = StageDict(stages)
         self.feature_dims = {name: feature_dims[name] for name in stages}
 
@@ -175,31 +182,50 @@ class Backbone(nn.Module):
             return self
         kept = tuple(self.stages)[: self._depth(stage) + 1]
         shorter = type(self)(
-            self.spec, {name: self.stages[name] for name in kept}, self.feature_dims, self.receipt
+            self.spec,
+            {name: self.stages[name] for name in kept},
+            self.feature_dims,
+            self.receipt,
+            self.pooling,
         )
         shorter.training = self.training
         shorter.stages.training = self.training
         return shorter
 
     def pool(self, activation: Tensor) -> Tensor:
-        """Reduce an activation to one vector an image, as the original network does before its classifier.
+        """Reduce an activation to one vector an image.
 
         Args:
             activation: `(B, C, H, W)` or `(B, N, D)` or `(B, D)`, as a stage gives it.
 
         Returns:
-            `(B, D)`: the mean over positions, or the class token where the network has one.
+            `(B, D)`: as the original network does before its classifier, the mean over positions, or the class token
+            where the network has one; with `mean_and_deviation` the deviation over positions behind it.
 
         Raises:
             ValueError: If it has another number of axes.
         """
-        if activation.ndim == 4:
-            return functional.adaptive_avg_pool2d(activation, 1).flatten(1)
-        if activation.ndim == 3:
-            return activation[:, 0] if self.spec.pooling == "class_token" else activation.mean(dim=1)
         if activation.ndim == 2:
             return activation
-        raise ValueError(f"an activation has 2, 3 or 4 axes, got shape {tuple(activation.shape)}")
+        if activation.ndim not in (3, 4):
+            raise ValueError(f"an activation has 2, 3 or 4 axes, got shape {tuple(activation.shape)}")
+        if self.pooling == "mean_and_deviation":
+            activation = activation.float()
+        if activation.ndim == 3 and self.spec.pooling == "class_token":
+            token, activation = activation[:, 0], activation[:, 1:]
+            mean = activation.mean(dim=1) if self.pooling == "mean_and_deviation" else token
+        elif activation.ndim == 3:
+            token = mean = activation.mean(dim=1)
+        else:
+            token = mean = functional.adaptive_avg_pool2d(activation, 1).flatten(1)
+        if self.pooling == "mean":
+            return token
+        if activation.ndim == 3:
+            variance = (activation - mean[:, None]).square().mean(dim=1)
+        else:  # var() takes three times as long
+            squares = (activation - mean[:, :, None, None]).square()
+            variance = functional.adaptive_avg_pool2d(squares, 1).flatten(1)
+        return torch.cat([token, (variance + _LEAST_VARIANCE).sqrt()], dim=1)
 
     def _depth(self, stage: str) -> int:
         names = tuple(self.stages)
@@ -209,7 +235,12 @@ class Backbone(nn.Module):
 
 
 def build_backbone(
-    name: str, *, weights: Mapping[str, Tensor] | None, cut: str | None, receipt: WeightsReceipt | None = None
+    name: str,
+    *,
+    weights: Mapping[str, Tensor] | None,
+    cut: str | None,
+    receipt: WeightsReceipt | None = None,
+    pooling: Pooling = "mean",
 ) -> Backbone:
     """A backbone on the CPU in evaluation mode.
 
@@ -219,6 +250,7 @@ def build_backbone(
             zeros, where `load_state_dict` is to follow.
         cut: The last stage kept; None keeps all.
         receipt: Kept with the backbone.
+        pooling: What of an activation is kept.
 
     Raises:
         ValueError: If there is no such backbone or stage.
@@ -227,7 +259,8 @@ def build_backbone(
     spec = get_spec(name)
     kept = spec.stages_up_to(cut)
     stages = spec.split(_build_with_weights(spec, weights))
-    return Backbone(spec, {stage: stages[stage] for stage in kept}, _feature_dims(spec), receipt).eval()
+    widths = _feature_dims(spec, pooling)
+    return Backbone(spec, {stage: stages[stage] for stage in kept}, widths, receipt, pooling).eval()
 
 
 def freeze(backbone: nn.Module) -> None:
@@ -271,12 +304,12 @@ def _has_derived_buffers(model: nn.Module) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _feature_dims(spec: BackboneSpec) -> dict[str, int]:
+def _feature_dims(spec: BackboneSpec, pooling: Pooling) -> dict[str, int]:
     """Pooled feature length of every stage, from a pass without memory or arithmetic."""
     model = build_on_meta(spec)
     stages = spec.split(model)
     size = spec.fixed_size or max(224, spec.min_size)
-    backbone = Backbone(spec, stages, dict.fromkeys(stages, 0)).eval()
+    backbone = Backbone(spec, stages, dict.fromkeys(stages, 0), pooling=pooling).eval()
     features = backbone.forward_features(torch.empty(1, 3, size, size, device="meta"))
     return {name: pooled.shape[1] for name, pooled in features.items()}
 

@@ -136,12 +136,7 @@ def shared_stage(classifiers: Sequence[Classifier]) -> str | None:
     for stage in first.backbone.stages:
         digest = tensor_digest(first.backbone.stages[stage])
         for other in others:
-            is_fed_alike = (other.backbone.spec, other.preprocessing, other.views) == (
-                first.backbone.spec,
-                first.preprocessing,
-                first.views,
-            )
-            if not is_fed_alike or stage not in other.backbone.stages:
+            if _way_of_feeding(other) != _way_of_feeding(first) or stage not in other.backbone.stages:
                 return shared
             if tensor_digest(other.backbone.stages[stage]) != digest:
                 return shared
@@ -212,6 +207,12 @@ def head_features(
     if following:
         found |= backbone.pooled_range(activation, following[0], None, wanted=stages)[1]
     return torch.cat([found[stage] for stage in stages], dim=1)
+
+
+def _way_of_feeding(classifier: Classifier) -> tuple[object, ...]:
+    """All that decides what a stage of equal weights gives, and what is kept of it."""
+    backbone = classifier.backbone
+    return backbone.spec, backbone.pooling, classifier.preprocessing, classifier.views
 
 
 def normalize_pixels(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:

@@ -146,7 +146,14 @@ def assemble(backbone: Backbone, head: Head, preprocessing: Preprocessing, *, vi
 
 def _describe_backbone(backbone: Backbone) -> dict[str, Any]:
     receipt = None if backbone.receipt is None else asdict(backbone.receipt)
-    return {"backbone": {"name": backbone.spec.name, "cut": backbone.cut, "weights": receipt}}
+    return {
+        "backbone": {
+            "name": backbone.spec.name,
+            "cut": backbone.cut,
+            "pooling": backbone.pooling,
+            "weights": receipt,
+        }
+    }
 
 
 def _describe_head(
@@ -164,7 +171,13 @@ def _describe_head(
 def _restore_backbone(tensors: dict[str, Tensor], description: dict[str, Any]) -> Backbone:
     facts = description["backbone"]
     receipt = None if facts["weights"] is None else WeightsReceipt(**facts["weights"])
-    backbone = build_backbone(facts["name"], weights=None, cut=facts["cut"], receipt=receipt)
+    backbone = build_backbone(
+        facts["name"],
+        weights=None,
+        cut=facts["cut"],
+        receipt=receipt,
+        pooling=facts.get("pooling", "mean"),  # files from before there was a choice have none
+    )
     backbone.load_state_dict(_without_prefix("backbone", tensors))
     freeze(backbone)
     return backbone

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from regraft.backbones.backbone import Backbone
 from regraft.classifier.classifier import normalize_pixels
+from regraft.classifier.views import apply_view
 from regraft.images.blocks import ArrayBlocks
 from regraft.images.preprocessing import Preprocessing
 from regraft.training.frozen import frozen_network
@@ -27,6 +28,7 @@ def extract_features(
     *,
     batch_size: int,
     compute: Compute,
+    views: Sequence[int] = (0,),
 ) -> ArrayBlocks:
     """Pooled features of every stage up to the backbone's cut, for every image.
 
@@ -34,32 +36,37 @@ def extract_features(
         backbone: Frozen; used in evaluation mode.
         pixels: `(N, S, S, 3)` uint8.
         preprocessing: Mean and std of the backbone's pretraining.
-        batch_size: Images a forward pass. Batches start at multiples of it whatever block is computed.
+        batch_size: Images a forward pass, all of one view. Who is in a batch depends on nothing else.
         compute: Device, precision and streams.
+        views: Numbers of the views that are computed, see `apply_view`; 0 is the image as it is.
 
     Returns:
-        `(N, D)` float32 computed block by block, D the sum of the stages' feature sizes, stages side by side in
-        depth order (`stage_columns` says which columns are whose), rows in the order of `pixels`.
+        `(V * N, D)` float32 computed block by block, D the sum of the stages' feature sizes, stages side by side in
+        depth order (`stage_columns` says which columns are whose); all images of the first view in the order of
+        `pixels`, then those of the next.
     """
-    widths = backbone.feature_dims
+    widths, num_images = backbone.feature_dims, len(pixels)
 
     @cache
     def frozen() -> Backbone:
         return frozen_network(backbone, size=pixels.shape[1], compute=compute)
 
+    def compute_batch(rows: range) -> NDArray[np.float32]:
+        view, first = divmod(rows.start, num_images)
+        images = pixels[first : first + len(rows)]
+        return _features_of(frozen(), images, views[view], preprocessing, compute)
+
     def compute_block(start: int, stop: int) -> NDArray[np.float32]:
-        network, starts = frozen(), range(start, stop, batch_size)
-        batches = map_streams(
-            lambda first: _features_of(
-                network, pixels[first : min(first + batch_size, stop)], preprocessing, compute
-            ),
-            starts,
-            compute=compute,
-        )
-        return np.concatenate(list(batches))
+        frozen()  # once, before several streams ask for it
+        batches = [
+            range(first, min(first + batch_size, end))
+            for begin, end in _runs(start, stop, num_images)
+            for first in range(begin, end, batch_size)
+        ]
+        return np.concatenate(list(map_streams(compute_batch, batches, compute=compute)))
 
     return ArrayBlocks(
-        shape=(len(pixels), sum(widths.values())),
+        shape=(len(views) * num_images, sum(widths.values())),
         dtype="float32",
         block_rows=batch_size * _BLOCK_BATCHES,
         compute=compute_block,
@@ -87,10 +94,20 @@ def select_stages(
     return np.ascontiguousarray(features[rows][:, columns])
 
 
+def _runs(start: int, stop: int, length: int) -> list[tuple[int, int]]:
+    """Rows `start` to `stop`, parted at multiples of a length."""
+    ends = [*range((start // length + 1) * length, stop, length), stop]
+    return list(zip([start, *ends], ends, strict=False))
+
+
 def _features_of(
-    backbone: Backbone, pixels: NDArray[np.uint8], preprocessing: Preprocessing, compute: Compute
+    backbone: Backbone,
+    pixels: NDArray[np.uint8],
+    view: int,
+    preprocessing: Preprocessing,
+    compute: Compute,
 ) -> NDArray[np.float32]:
     with torch.inference_mode():
         images = normalize_pixels(torch.tensor(pixels, device=compute.device), preprocessing)
-        pooled = backbone.forward_features(images.to(compute.fast_dtype))
+        pooled = backbone.forward_features(apply_view(images.to(compute.fast_dtype), view))
         return torch.cat([features.float() for features in pooled.values()], dim=1).cpu().numpy()

@@ -36,6 +36,7 @@ def fit_head(
     settings: SolverSettings | MlpSettings,
     balance: Balance = "none",
     stages: Sequence[str] | None = None,
+    view_features: NDArray[np.float32] | None = None,
 ) -> tuple[Head, dict[str, Any]]:
     """Fit a head on pooled features of a backbone.
 
@@ -48,6 +49,8 @@ def fit_head(
         settings: `SolverSettings` for linear layers, `MlpSettings` for others.
         balance: What is done about classes of unequal size.
         stages: Whose features are put side by side, in depth order; None for those of the backbone's cut.
+        view_features: `(V * N, D)` float32, of further views of all images, view after view: of training images
+            they are learnt from as well. A linear head sees views of one image on one side of a fold.
 
     Returns:
         The head for raw features of these stages, and how it was found: a summary and a row a candidate or an epoch.
@@ -64,18 +67,22 @@ def fit_head(
     stages = tuple(stages or (backbone.cut,))
     feature_dim = sum(backbone.feature_dims[stage] for stage in stages)
     splits = {split: np.flatnonzero(manifest["split"] == split) for split in ("train", "val")}
+    labels = manifest[column].to_numpy(np.int64)
     data = {
-        split: (
-            select_stages(features, rows, backbone.feature_dims, stages),
-            manifest[column].to_numpy(np.int64)[rows],
-        )
+        split: (select_stages(features, rows, backbone.feature_dims, stages), labels[rows])
         for split, rows in splits.items()
     }
+    train, num_views = splits["train"], 1
+    if view_features is not None and len(view_features):
+        num_views += len(view_features) // len(manifest)
+        of_views = np.concatenate([train + view * len(manifest) for view in range(num_views - 1)])
+        learnt = select_stages(view_features, of_views, backbone.feature_dims, stages)
+        data["train"] = np.concatenate([data["train"][0], learnt]), np.tile(labels[train], num_views)
     with torch.device("meta"):  # else initial weights nobody wants are drawn from the global generator
         modules = layers.build(feature_dim, target.num_outputs)
     modules.to_empty(device="cpu")
     if isinstance(settings, SolverSettings):
-        groups = group_numbers(manifest.iloc[splits["train"]])
+        groups = np.tile(group_numbers(manifest.iloc[train]), num_views)
         probe = fit_linear_probe(
             *data["train"],
             num_classes=len(names),
