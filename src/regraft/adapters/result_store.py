@@ -70,6 +70,33 @@ class ResultFolder(AbstractDataset[Any, Any]):
         return {"folder": self._folder.as_posix(), "rooms": self._rooms}
 
 
+class WorkFolder(AbstractDataset[Any, Any]):
+    """A folder whose files a node keeps from run to run, loaded as its path. No part of any result.
+
+    Args:
+        folder: Everything in it can be deleted at any time, at the price of doing it again.
+    """
+
+    def __init__(self, *, folder: str, metadata: dict[str, Any] | None = None) -> None:
+        self._folder = Path(folder)
+        self.metadata = metadata
+
+    def load(self) -> Path:
+        """Where it is; it may not be there yet."""
+        return self._folder
+
+    def save(self, data: Any) -> NoReturn:
+        """Refused: it is no output.
+
+        Raises:
+            DatasetError: Always.
+        """
+        raise DatasetError("files are kept by the node that reads them, not by a node's output")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"folder": self._folder.as_posix()}
+
+
 class TriedModels(AbstractDataset[Any, Any]):
     """Tried models in one file."""
 

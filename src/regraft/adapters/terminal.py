@@ -75,7 +75,7 @@ class TerminalHook:
 
     @hook_impl
     def after_pipeline_run(self, catalog: "CatalogProtocol[Any, Any]", pipeline: "Pipeline") -> None:
-        """The table, where the pipeline ends with a registration or a comparison."""
+        """The result, where the pipeline ends with a registration, a comparison or a sweep."""
         self._bar.close()
         if any("comparison" in node.outputs for node in pipeline.nodes):
             from regraft.adapters.closing_comparison import comparison_lines
@@ -83,6 +83,14 @@ class TerminalHook:
             minutes = (time.monotonic() - self._run_started_s) / 60
             told = _tracking_lines() if self._num_run else ["nothing has changed: no new run"]
             for line in comparison_lines(catalog.load("comparison"), minutes=minutes, tracking=told):
+                print(line)
+        if any("best_parameters" in node.outputs for node in pipeline.nodes):
+            print(catalog.load("sweep_trials")["stopped"])
+            print("best settings: data/08_reporting/sweep/best_parameters.yml (trials and figure beside it)")
+            print(
+                "to use them: cp data/08_reporting/sweep/best_parameters.yml conf/local/parameters_sweep_best.yml"
+            )
+            for line in _tracking_lines() if self._num_run else []:
                 print(line)
         if any("registration" in node.outputs for node in pipeline.nodes):
             for line in closing_table(
@@ -205,6 +213,14 @@ def _fine_tuning(history: Mapping[str, Any]) -> str:
     )
 
 
+def _swept(found: Mapping[str, Any]) -> str:
+    best, key = next(row for row in found["trials"] if row["is_best"]), f"val_{found['objective']}"
+    return (
+        f"{len(found['trials'])} settings tried; best: {key.replace('_', ' ')} {best[key]:.4f} with learning rate "
+        f"{best['learning_rate']:.2g}"
+    )
+
+
 _FACTS: dict[str, Callable[[Any], str]] = {
     "image_index": lambda index: f"{len(index):,} images",
     "manifest": _splits,
@@ -225,6 +241,7 @@ _FACTS: dict[str, Callable[[Any], str]] = {
     "label_audit": lambda audit: (
         f"{audit['num_issues']:,} of {audit['num_images']:,} labels may be wrong; see label_audit.html"
     ),
+    "sweep_trials": _swept,
     "registration": lambda registration: f"{registration['model'].replace('_', '-')} chosen",
 }
 

@@ -17,6 +17,7 @@ from regraft.messages import about_model, report_metrics, report_tags
 from regraft.registry.paired import compare_paired
 
 _SPLITS = ("val", "test")
+_COSTS = {"minutes": "seconds", "cpu_minutes": "cpu_seconds"}
 Names = Sequence[str | None]
 
 
@@ -243,6 +244,9 @@ def _row(
             for split in _SPLITS
         },
         "difference": difference,
+        "costs": {
+            one.variant: {key: one.facts[fact] / 60 for key, fact in _COSTS.items()} for one in variants
+        },
         "minutes": sum(one.facts["seconds"] for one in variants) / 60,
         "cpu_minutes": sum(one.facts["cpu_seconds"] for one in variants) / 60,
         "num_parameters": facts["num_parameters"],

@@ -112,7 +112,7 @@ def fine_tune_finalists(
         key = _key(probed, bench, recipe)
         kept = bench.results.read(key)
         found = replace(unpack(kept)[0], label=label) if kept else None
-        expected_s = found.facts["seconds"] if found else estimate_seconds(probed, bench, recipe)
+        expected_s = found.facts["expected_seconds"] if found else estimate_seconds(probed, bench, recipe)
         if spent_s + expected_s > budget.max_seconds:
             outcomes[label] = (
                 f"Probe only: it could still win, but fine-tuning was expected to take {expected_s / 60:.1f} minutes, "

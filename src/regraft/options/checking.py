@@ -21,6 +21,7 @@ from regraft.options.ingest import IngestOptions
 from regraft.options.normalize import NormalizeOptions
 from regraft.options.register import RegisterOptions
 from regraft.options.schema import Options
+from regraft.options.sweep import SweepOptions
 from regraft.options.train_head import TrainHeadOptions
 
 SCHEMAS: dict[str, type[Options]] = {
@@ -33,6 +34,7 @@ SCHEMAS: dict[str, type[Options]] = {
     "register": RegisterOptions,
     "compare": CompareOptions,
     "audit": AuditOptions,
+    "sweep": SweepOptions,
     "compute": ComputeOptions,
 }
 

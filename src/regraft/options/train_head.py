@@ -103,3 +103,15 @@ class TrainHeadOptions(Options):
         """How a linear probe is solved: as the head where that is linear, else as one with nothing set."""
         linear = self.head if isinstance(self.head, LinearHeadOptions) else LinearHeadOptions(kind="linear")
         return linear.settings()
+
+    def recipe(
+        self, kind: Literal["linear", "mlp"]
+    ) -> "tuple[LinearLayers | MlpLayers, SolverSettings | MlpSettings]":
+        """A head of a kind and how it is fitted: this one where it is of that kind, else one with nothing set."""
+        if kind == self.head.kind:
+            return self.head.layers(), self.head.settings()
+        if kind == "linear":
+            linear = LinearHeadOptions(kind="linear")
+            return linear.layers(), linear.settings()
+        mlp = MlpHeadOptions(kind="mlp")
+        return mlp.layers(), mlp.settings()

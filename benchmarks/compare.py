@@ -1,0 +1,87 @@
+"""What a comparison's choice loses against fine-tuning everything, and what it costs.
+
+In a project whose conf/local names images and backbones:
+
+    python benchmarks/compare.py --share 0.25
+
+Fine-tunes every candidate once (each result is kept, so a run that was stopped goes on), then lets the comparison
+choose with a budget of that share of the cost of fine-tuning all, probes included, from what is kept: it takes the
+same decisions, at once. Writes benchmarks/results/compare-NAME.json.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+COMPARISON = Path("data/08_reporting/comparison/comparison.json")
+
+
+def compare(*changes: str, params: str) -> dict[str, Any]:
+    """One comparison, as a person types it."""
+    told = ",".join([*([params] if params else []), *changes])
+    command = [sys.executable, "-m", "kedro", "run", "--pipeline", "compare", "--params", told]
+    subprocess.run(command, check=True)
+    found: dict[str, Any] = json.loads(COMPARISON.read_text())
+    return found
+
+
+def accuracy(row: dict[str, Any], variant: str) -> float:
+    return float(row["test"][variant]["accuracy"]["value"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--share", type=float, default=0.25, help="of the cost of fine-tuning all")
+    parser.add_argument("--name", default="here", help="of the result's file")
+    parser.add_argument("--params", default="", help="handed to kedro run, as for --params there")
+    arguments = parser.parse_args()
+    everything = compare(
+        "compare.slack=1.0,compare.max_fine_tuned=1000,compare.max_minutes=1.0e6", params=arguments.params
+    )
+    models = {row["model"]: row for row in everything["models"]}
+    tuning = {
+        name: row["costs"]["fine_tuned"] for name, row in models.items() if "fine_tuned" in row["costs"]
+    }
+    if missing := sorted(set(models) - set(tuning)):
+        raise SystemExit(f"not fine-tuned: {', '.join(missing)}; fit fine_tune.unfreeze to all of them")
+    all_minutes = sum(cost["minutes"] for cost in tuning.values())
+    all_cpu_minutes = sum(cost["cpu_minutes"] for cost in tuning.values())
+    comparison = compare(f"compare.max_minutes={arguments.share * all_minutes:.4f}", params=arguments.params)
+    chosen = comparison["models"][0]
+    best = max(models.values(), key=lambda row: accuracy(row, "fine_tuned"))
+    spent = [cost for row in comparison["models"] for cost in row["costs"].values()]
+    result = {
+        "chosen": chosen["model"],
+        "variant": chosen["variant"],
+        "chosen_accuracy": accuracy(chosen, chosen["variant"]),
+        "best_fine_tuned": best["model"],
+        "best_accuracy": accuracy(best, "fine_tuned"),
+        "lost": accuracy(best, "fine_tuned") - accuracy(chosen, chosen["variant"]),
+        "num_test": comparison["num_images"]["test"],
+        "minutes": sum(cost["minutes"] for cost in spent),
+        "minutes_of_all": all_minutes,
+        "cost_share": sum(cost["minutes"] for cost in spent) / all_minutes,
+        "cpu_cost_share": sum(cost["cpu_minutes"] for cost in spent) / all_cpu_minutes,
+        "models": {
+            name: {
+                "probe": accuracy(row, "probe"),
+                "fine_tuned": accuracy(row, "fine_tuned"),
+                "costs": row["costs"],
+            }
+            for name, row in models.items()
+        },
+        "outcomes": {row["model"]: row["outcome"] for row in comparison["models"]},
+    }
+    path = Path("benchmarks/results") / f"compare-{arguments.name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1))
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""The pipeline `sweep`."""
+
+from regraft.pipelines.sweep.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]
