@@ -106,6 +106,14 @@ def test_the_champion_comes_back_with_its_predictions(root: Path, register_one: 
     assert number_of(root, "champion") == 3
 
 
+def test_the_champion_made_again_is_shown_with_all_its_aliases(root: Path, register_one: Register) -> None:
+    register_one(0, "challenger", "champion")
+    register_one(0, "challenger")
+    summary = tracking.summary()
+    assert summary is not None
+    assert (summary.model_version, summary.aliases) == ("1", ("challenger", "champion"))
+
+
 def test_a_version_says_what_it_is_and_belongs_to_its_run(root: Path, register_one: Register) -> None:
     register_one(0, "challenger", "champion")
     summary, version = tracking.summary(), version_of(root, "champion")

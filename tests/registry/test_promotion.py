@@ -123,11 +123,25 @@ def test_the_registered_model_is_compared_not_the_other_one() -> None:
     assert (chosen["model"], chosen["is_promoted"]) == ("probe", True)
 
 
-def test_identical_predictions_are_no_difference() -> None:
+def test_the_champion_itself_is_told_so() -> None:
     first = decide_promotion(candidate(right(150)), metrics(), None, **SETTINGS)
     record = registered_predictions(candidate(right(150)), first)
     again = decide_promotion(candidate(right(150)), metrics(), record, **SETTINGS)
     assert again["aliases"] == ["challenger"]
+    assert again["comparison"]["is_champion"]
+    assert again["reasons"][-1].startswith(
+        "It is the champion: the same probabilities for all 200 test images."
+    )
+
+
+def test_the_same_answers_with_other_probabilities_are_no_difference() -> None:
+    first = decide_promotion(candidate(right(150)), metrics(), None, **SETTINGS)
+    record = registered_predictions(candidate(right(150)), first)
+    columns = [column for column in record if column.startswith("p_")]
+    less_sure = record.assign(**{column: 0.9 * record[column] + 0.05 for column in columns})
+    again = decide_promotion(candidate(right(150)), metrics(), less_sure, **SETTINGS)
+    assert again["aliases"] == ["challenger"]
+    assert not again["comparison"]["is_champion"]
     assert "no difference" in again["reasons"][-1]
     assert "200 test images" in again["reasons"][-1]
 

@@ -100,6 +100,9 @@ class RegisteredModelDataset(AbstractDataset[RegistrationRequest, pd.DataFrame |
             aliases = tuple(data.registration["aliases"])
             for alias in aliases:
                 run.client.set_registered_model_alias(name, alias, version.version)
+            if existing is not None:  # it may be the champion, and stays so
+                kept = run.client.get_model_version(name, version.version).aliases
+                aliases = (*aliases, *sorted(set(kept) - set(aliases)))
         run.registered = RegisteredVersion(name, str(version.version), aliases, is_new=existing is None)
         run.set_tags({"registered_model": f"{name} version {version.version}"})
         _logger.info(

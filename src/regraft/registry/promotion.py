@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from regraft.registry.paired import PairedComparison, compare_paired
@@ -67,7 +68,8 @@ def decide_promotion(
     Returns:
         JSON-serialisable, the same for the same input: `model` to register; `selection` (`metric`,
         `higher_is_better`, the value of each model on val); `aliases`; `is_promoted`; `comparison` with the
-        champion (None if there is none to make); `reasons`, sentences.
+        champion (None if there is none to make; `is_champion` says whether it is the champion itself, which
+        stays so); `reasons`, sentences.
 
     Raises:
         ComparisonError: If a setting is unknown or a table lacks columns or rows, with all faults.
@@ -104,7 +106,10 @@ def decide_promotion(
             )
             comparison |= {**result.as_dict(), "unit": "group" if is_grouped else "image", "require": require}
             is_promoted = _beats(result, require, confidence)
-            reasons += why_compared(pairs, result, is_promoted, require, confidence)
+            comparison["is_champion"] = _is_the_same(candidate, champion)
+            reasons += why_compared(
+                pairs, result, is_promoted, require, confidence, is_champion=comparison["is_champion"]
+            )
     return {
         "model": model,
         "selection": {key: value for key, value in selection.items() if key != "chosen"},
@@ -218,6 +223,14 @@ def _pairs(candidate: pd.DataFrame, champion: pd.DataFrame) -> pd.DataFrame:
         is_right=candidate["predicted_name"] == candidate["label_name"],
         champion_is_right=answer == candidate["label_name"],
     )
+
+
+def _is_the_same(candidate: pd.DataFrame, champion: pd.DataFrame) -> bool:
+    """Whether both give every test image the same probabilities, but for the last digit of a file's decimals."""
+    columns = [str(column) for column in candidate.columns if str(column).startswith("p_")]
+    record = champion.drop_duplicates("sha256").set_index("sha256")[columns]
+    theirs = record.loc[candidate["sha256"]].to_numpy(np.float64)
+    return bool(np.allclose(candidate[columns].to_numpy(np.float64), theirs, rtol=0, atol=1e-12))
 
 
 def _beats(result: PairedComparison, require: str, confidence: float) -> bool:

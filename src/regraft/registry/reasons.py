@@ -45,7 +45,13 @@ def warnings(metrics: Mapping[str, Any], model: str) -> list[str]:
 
 
 def why_compared(
-    pairs: pd.DataFrame, result: PairedComparison, is_promoted: bool, require: str, confidence: float
+    pairs: pd.DataFrame,
+    result: PairedComparison,
+    is_promoted: bool,
+    require: str,
+    confidence: float,
+    *,
+    is_champion: bool,
 ) -> list[str]:
     """The comparison in sentences, with its numbers."""
     num_images = len(pairs)
@@ -56,6 +62,12 @@ def why_compared(
             f"{num_relabelled} of {num_images} test images have another label than when the champion was "
             "measured; both models are scored against the labels of now."
         )
+    if is_champion:
+        reasons.append(
+            f"It is the champion: the same probabilities for all {num_images} test images. The champion stays as it "
+            "is."
+        )
+        return reasons
     if (pairs["predicted_name"] == pairs["champion_predicted_name"]).all():
         reasons.append(
             f"Not promoted: no difference, both give the same answer for all {num_images} test images."
