@@ -16,7 +16,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 from tracking_sample import IMAGES, REGISTERING, WEIGHTS, Decision
 
-from regraft.adapters import receipts, tracking
+from regraft.adapters import present_run, receipts
 from regraft.adapters.model_registry import RegisteredModelDataset
 from regraft.adapters.tracking_server import TrackingError
 from regraft.registry.receipt import Receipt, hash_table
@@ -109,14 +109,14 @@ def test_the_champion_comes_back_with_its_predictions(root: Path, register_one: 
 def test_the_champion_made_again_is_shown_with_all_its_aliases(root: Path, register_one: Register) -> None:
     register_one(0, "challenger", "champion")
     register_one(0, "challenger")
-    summary = tracking.summary()
+    summary = present_run.summary()
     assert summary is not None
     assert (summary.model_version, summary.aliases) == ("1", ("challenger", "champion"))
 
 
 def test_a_version_says_what_it_is_and_belongs_to_its_run(root: Path, register_one: Register) -> None:
     register_one(0, "challenger", "champion")
-    summary, version = tracking.summary(), version_of(root, "champion")
+    summary, version = present_run.summary(), version_of(root, "champion")
     assert summary is not None
     assert (summary.model_name, summary.model_version) == (NAME, "1")
     assert summary.aliases == ("challenger", "champion")
@@ -212,7 +212,7 @@ def test_the_very_same_classifier_is_one_version(
     assert len(versions) == 2
     assert number_of(root, "champion") == number_of(root, "challenger") == 1
     assert "version 1 is this very classifier: no new version" in caplog.text
-    summary = tracking.summary()
+    summary = present_run.summary()
     assert summary is not None
     assert summary.model_version == "1"
 

@@ -9,8 +9,9 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
 
 from regraft.adapters import terminal
+from regraft.adapters.closing_lines import closing_table
 from regraft.adapters.runner import STEPS_LOGGER
-from regraft.adapters.terminal import TerminalHook, closing_table
+from regraft.adapters.terminal import TerminalHook
 from regraft.messages import PROGRESS_LOGGER
 
 

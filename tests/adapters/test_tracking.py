@@ -19,7 +19,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from tracking_sample import Stage, free_port, run
 
-from regraft.adapters import tracking, tracking_server
+from regraft.adapters import present_run, server_faults, tracking
 from regraft.adapters.tracking_server import TrackingError, TrackingServer, read_options, resolve_server
 
 NODES = ("prepare", "train", "evaluate")
@@ -221,7 +221,7 @@ def test_other_data_are_another_row(root: Path) -> None:
 def test_nodes_that_are_up_to_date_open_no_run(root: Path) -> None:
     run(root)
     run(root, skip=NODES)
-    assert tracking.summary() is None
+    assert present_run.summary() is None
     the_row_of(root)
 
 
@@ -376,7 +376,7 @@ def test_the_error_of_a_failed_run_is_the_cause_not_kedros_wrapper(root: Path) -
 def test_no_room_for_the_database_is_told_before_anything_runs(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking_server, "_LEAST_FREE_BYTES", 10**18)  # no disk has that
+    monkeypatch.setattr(server_faults, "_LEAST_FREE_BYTES", 10**18)  # no disk has that
     with pytest.raises(
         TrackingError, match=r"recorded in .*mlflow\.db \(no room on the disk, .* free\); nothing was run"
     ):
@@ -413,7 +413,7 @@ def test_a_failure_to_record_costs_no_result_and_stops_before_the_next_node(root
 def test_summary_tells_where_the_run_is(root: Path) -> None:
     run(root)
     row = the_row_of(root)
-    assert tracking.summary() == tracking.RunSummary(
+    assert present_run.summary() == present_run.RunSummary(
         run_id=row.info.run_id,
         run_name=row.info.run_name,
         tracking_uri=f"sqlite:///{root}/mlflow.db",
@@ -556,7 +556,7 @@ def test_a_real_server_gets_the_same_and_its_files(root: Path, real_server: str)
     assert len(client.get_metric_history(row.info.run_id, "train/loss")) == 3
     path = client.download_artifacts(row.info.run_id, "report.json", str(root))
     assert json.loads(Path(path).read_text()) == {"num_images": 3}
-    summary = tracking.summary()
+    summary = present_run.summary()
     assert summary is not None
     assert summary.tracking_uri == real_server
 

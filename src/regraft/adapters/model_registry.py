@@ -17,7 +17,7 @@ import pandas as pd
 from kedro.io import AbstractDataset
 
 import regraft
-from regraft.adapters import tracking
+from regraft.adapters import present_run
 from regraft.adapters.live_metrics import flatten_metrics
 from regraft.adapters.receipts import make_receipt
 from regraft.adapters.tracking_server import environment
@@ -72,7 +72,7 @@ class RegisteredModelDataset(AbstractDataset[RegistrationRequest, pd.DataFrame |
 
         from regraft.adapters.tracked_run import explain_failures
 
-        server = tracking.current_server()
+        server = present_run.current_server()
         what = f"give the predictions recorded with {champion.name} version {champion.version}"
         with explain_failures(server, what), tempfile.TemporaryDirectory() as folder:
             source = server.connect().get_model_version_download_uri(champion.name, champion.version)
@@ -89,7 +89,7 @@ class RegisteredModelDataset(AbstractDataset[RegistrationRequest, pd.DataFrame |
         """
         from regraft.adapters.tracked_run import RegisteredVersion, explain_failures
 
-        run = tracking.current_run()
+        run = present_run.current_run()
         name = run.server.options.registered_model_name
         digest = hashlib.sha256(data.classifier_bytes).hexdigest()
         with explain_failures(run.server, f"register {name}"):
@@ -121,7 +121,7 @@ class RegisteredModelDataset(AbstractDataset[RegistrationRequest, pd.DataFrame |
 
 
 def _find_champion() -> "ModelVersion | None":
-    server = tracking.current_server()
+    server = present_run.current_server()
     if server.database is not None and not server.database.exists():
         return None  # and MLflow would make it, in seconds
     from mlflow.exceptions import MlflowException

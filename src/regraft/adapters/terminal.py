@@ -5,7 +5,6 @@ Knows the artefacts by their catalog names; decides nothing.
 
 import logging
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kedro.framework.hooks import hook_impl
 from tqdm import tqdm
 
+from regraft.adapters.closing_lines import closing_table, comparison_lines, sweep_lines
 from regraft.adapters.runner import STEPS_LOGGER
 from regraft.messages import PROGRESS_LOGGER
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from kedro.pipeline.node import Node
 
 _BAR_AFTER_S = 2.0
-_LINE_WIDTH = 110  # of a step's line
 
 
 class TerminalHook:
@@ -77,36 +76,30 @@ class TerminalHook:
     def after_pipeline_run(self, catalog: "CatalogProtocol[Any, Any]", pipeline: "Pipeline") -> None:
         """The result, where the pipeline ends with a registration, a comparison or a sweep."""
         self._bar.close()
-        if any("comparison" in node.outputs for node in pipeline.nodes):
-            from regraft.adapters.closing_comparison import comparison_lines
-
-            minutes = (time.monotonic() - self._run_started_s) / 60
-            told = _tracking_lines() if self._num_run else ["nothing has changed: no new run"]
-            for line in comparison_lines(catalog.load("comparison"), minutes=minutes, tracking=told):
-                print(line)
-        if any("best_parameters" in node.outputs for node in pipeline.nodes):
-            print(catalog.load("sweep_trials")["stopped"])
-            print("best settings: data/08_reporting/sweep/best_parameters.yml (trials and figure beside it)")
-            print(
-                "to use them: cp data/08_reporting/sweep/best_parameters.yml conf/local/parameters_sweep_best.yml"
+        minutes = (time.monotonic() - self._run_started_s) / 60
+        made = {name for node in pipeline.nodes for name in node.outputs}
+        lines: list[str] = []
+        if "comparison" in made:
+            lines += comparison_lines(
+                catalog.load("comparison"), minutes=minutes, tracking=self._tracking("no new run")
             )
-            for line in _tracking_lines() if self._num_run else []:
-                print(line)
-        if any("registration" in node.outputs for node in pipeline.nodes):
-            for line in closing_table(
-                catalog.load("metrics"),
-                catalog.load("registration"),
-                minutes=(time.monotonic() - self._run_started_s) / 60,
-                tracking=_tracking_lines()
-                if self._num_run
-                else ["nothing has changed: no new run, the registry stays as it is"],
-            ):
-                print(line)
+        if "best_parameters" in made:
+            lines += sweep_lines(catalog.load("sweep_trials"), tracking=self._tracking("no new run"))
+        if "registration" in made:
+            told = self._tracking("no new run, the registry stays as it is")
+            lines += closing_table(
+                catalog.load("metrics"), catalog.load("registration"), minutes=minutes, tracking=told
+            )
+        for line in lines:
+            print(line)
 
     @hook_impl
     def on_pipeline_error(self) -> None:
         """Leave no bar behind."""
         self._bar.close()
+
+    def _tracking(self, otherwise: str) -> list[str]:
+        return _tracking_lines() if self._num_run else [f"nothing has changed: {otherwise}"]
 
     def _note_skip(self, record: Any) -> None:
         self._end_node(record.node)
@@ -130,39 +123,8 @@ class _Step:
     seconds: float = 0.0
 
 
-def closing_table(
-    metrics: Mapping[str, Any], registration: Mapping[str, Any], *, minutes: float, tracking: list[str]
-) -> list[str]:
-    """Probe against fine-tuned on test, with intervals, and where everything is."""
-    test = metrics["test"]
-    lines = ["", f"{'on test':<20} {'linear probe':>26} {'fine-tuned':>26}"]
-    for name in ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss"):
-        cells = [_interval(test[model][name]) for model in ("probe", "fine_tuned")]
-        lines.append(f"{name.replace('_', ' '):<20} {cells[0]:>26} {cells[1]:>26}")
-    for name, baseline in metrics["baselines"].items():
-        lines.append(f"without a pixel, {name.replace('_', ' ')}: {_interval(baseline['accuracy'])}")
-    chosen = registration["model"].replace("_", "-")
-    lines += ["", f"chosen by val: {chosen}"]
-    for reason in registration["reasons"]:
-        lines += textwrap.wrap(reason, _LINE_WIDTH, initial_indent="  ", subsequent_indent="    ")
-    lines += [
-        *tracking,
-        "report: data/08_reporting/report.html (figures beside it)",
-        f"{minutes:.1f} minutes",
-    ]
-    return lines
-
-
-def _interval(estimate: Mapping[str, Any]) -> str:
-    if estimate.get("value") is None:
-        return str(estimate.get("reason", "n/a"))
-    if estimate.get("low") is None:
-        return f"{estimate['value']:.3f}"
-    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
-
-
 def _tracking_lines() -> list[str]:
-    from regraft.adapters.tracking import summary
+    from regraft.adapters.present_run import summary
 
     found = summary()
     if found is None:

@@ -1,4 +1,4 @@
-"""The Kedro hook that records in MLflow what runs, and the run that is open now.
+"""The Kedro hook that records in MLflow what runs.
 
 Knows Kedro's hooks; what is recorded the catalog says (`recordings`). The domain knows nothing of it.
 """
@@ -7,7 +7,6 @@ import atexit
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from kedro.framework.hooks import hook_impl
 from regraft.adapters.causes import cause_of
 from regraft.adapters.interrupts import raise_on_termination
 from regraft.adapters.orphans import end_orphan, forget_open_run, note_of
+from regraft.adapters.present_run import PRESENT, current_server, summarize
 from regraft.adapters.program import program_name, read_parameters, whole_program
 from regraft.adapters.recordings import (
     Recordings,
@@ -27,7 +27,6 @@ from regraft.adapters.recordings import (
 )
 from regraft.adapters.tracking_server import (
     TrackingError,
-    TrackingServer,
     read_options,
     resolve_server,
 )
@@ -38,69 +37,9 @@ if TYPE_CHECKING:
     from kedro.pipeline import Pipeline
     from kedro.pipeline.node import Node
 
-    from regraft.adapters.model_rows import ModelRows
     from regraft.adapters.tracked_run import Status, TrackedRun
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """Where a run is found, and what it registered."""
-
-    run_id: str
-    run_name: str
-    tracking_uri: str
-    experiment_id: str
-    model_name: str | None
-    model_version: str | None
-    aliases: tuple[str, ...]
-
-
-@dataclass
-class _State:
-    """Of this process: Kedro makes one session after another, and a dataset finds the run here."""
-
-    server: TrackingServer | None = None
-    run: "TrackedRun | None" = None
-    models: "ModelRows | None" = None
-    summary: RunSummary | None = None
-    note: Path | None = None
-    watching_pid: int | None = None
-
-
-_state = _State()
-
-
-def current_server() -> TrackingServer:
-    """Where this project's runs are kept.
-
-    Raises:
-        TrackingError: If no Kedro context was created in this process.
-    """
-    if _state.server is None:
-        raise TrackingError(
-            "tracking is not configured: settings.py needs TrackingHook, and Kedro a loaded project"
-        )
-    return _state.server
-
-
-def current_run() -> "TrackedRun":
-    """The run that is open.
-
-    Raises:
-        TrackingError: If none is.
-    """
-    if _state.run is None:
-        raise TrackingError(
-            "no MLflow run is open: `kedro run` opens it at the first node with a recorded output"
-        )
-    return _state.run
-
-
-def summary() -> RunSummary | None:
-    """The last run of this process, open or ended; None if nothing was recorded."""
-    return _summarize(_state.run) if _state.run is not None else _state.summary
 
 
 class TrackingHook:
@@ -134,7 +73,7 @@ class TrackingHook:
             raise TrackingError(
                 f"conf/**/tracking.yml: got keys {sorted(config)}; allowed is `tracking` alone"
             )
-        _state.server = resolve_server(
+        PRESENT.server = resolve_server(
             read_options(config["tracking"]), project_path=Path(context.project_path)
         )
 
@@ -142,15 +81,15 @@ class TrackingHook:
     def before_pipeline_run(self, pipeline: "Pipeline", catalog: "CatalogProtocol[Any, Any]") -> None:
         """Check the catalog's metadata, and that MLflow answers, before anything is computed."""
         _end_run("KILLED")  # one that an interrupt in a notebook left open
-        _state.summary = None
+        PRESENT.summary = None
         self._pipeline, self._catalog = pipeline, catalog
         self._executed, self._failed_node, self._failure = [], None, None
         self._recordings = read_recordings(catalog, pipeline.all_outputs())
         if self._recordings:
             current_server().check()
             assert self._context is not None
-            _state.note = note_of(Path(self._context.project_path))
-            end_orphan(_state.note, current_server())
+            PRESENT.note = note_of(Path(self._context.project_path))
+            end_orphan(PRESENT.note, current_server())
 
     @hook_impl
     def before_node_run(self, node: "Node") -> None:
@@ -158,10 +97,10 @@ class TrackingHook:
         if self._failure is not None:
             raise self._failure
         self._saved = set()
-        if _state.run is None and any(name in self._recordings for name in node.outputs):
+        if PRESENT.run is None and any(name in self._recordings for name in node.outputs):
             self._open_run(node)
-        if _state.run is not None:
-            self._record_ancestors(node, _state.run)
+        if PRESENT.run is not None:
+            self._record_ancestors(node, PRESENT.run)
 
     @hook_impl
     def after_node_run(self, node: "Node") -> None:
@@ -215,7 +154,7 @@ class TrackingHook:
         read = read_parameters(whole)
         given = self._context.config_loader["parameters"]
         parameters = {name: value for name, value in given.items() if name in read}
-        _state.run = open_run(
+        PRESENT.run = open_run(
             current_server(),
             parameters=parameters,
             tags=tag_from_disk(DATA_TAG, catalog, read_recordings(catalog, earlier)),
@@ -223,10 +162,10 @@ class TrackingHook:
             project_path=Path(self._context.project_path),
             program=program_name(whole),
         )
-        _state.models = ModelRows(_state.run, parameters)
-        _state.models.attach()
+        PRESENT.models = ModelRows(PRESENT.run, parameters)
+        PRESENT.models.attach()
         _watch_for_interrupts()
-        _state.run.mark_done(self._executed)
+        PRESENT.run.mark_done(self._executed)
 
     def _record_ancestors(self, node: "Node", run: "TrackedRun") -> None:
         """Record what nodes before this one left on disk, unless the run has it: so each row is whole."""
@@ -251,36 +190,23 @@ class TrackingHook:
         self._try(lambda run: run.mark_done([node.name]))
 
     def _try(self, action: "Callable[[TrackedRun], None]") -> None:
-        if _state.run is None or self._failure is not None:
+        if PRESENT.run is None or self._failure is not None:
             return
         try:
-            action(_state.run)
+            action(PRESENT.run)
         except (TrackingError, OSError) as error:
             _logger.warning("%s. The run stops before the next step; what is computed is kept", error)
             self._failure = error
 
 
-def _summarize(run: "TrackedRun") -> RunSummary:
-    registered = run.registered
-    return RunSummary(
-        run_id=run.run_id,
-        run_name=run.run_name,
-        tracking_uri=run.server.shown_uri,
-        experiment_id=run.experiment_id,
-        model_name=registered.name if registered else None,
-        model_version=registered.version if registered else None,
-        aliases=registered.aliases if registered else (),
-    )
-
-
 def _end_run(status: "Status", *, error: str | None = None) -> None:
-    if _state.run is None:
+    if PRESENT.run is None:
         return
-    run, _state.run = _state.run, None
-    if _state.models is not None:
-        _state.models.detach()
-    _state.models = None
-    _state.summary = _summarize(run)
+    run, PRESENT.run = PRESENT.run, None
+    if PRESENT.models is not None:
+        PRESENT.models.detach()
+    PRESENT.models = None
+    PRESENT.summary = summarize(run)
     try:
         run.end(status, error=error)
     except Exception as failure:
@@ -288,23 +214,23 @@ def _end_run(status: "Status", *, error: str | None = None) -> None:
             raise
         _logger.warning("%s; there the run stays open until the next one here ends it", failure)
         return
-    if _state.note is not None:
-        forget_open_run(_state.note)
+    if PRESENT.note is not None:
+        forget_open_run(PRESENT.note)
 
 
 def _raise_failure_of_models() -> None:
-    if _state.models is not None and _state.models.failure is not None:
-        raise _state.models.failure
+    if PRESENT.models is not None and PRESENT.models.failure is not None:
+        raise PRESENT.models.failure
 
 
 def _watch_for_interrupts() -> None:
     """Arrange that Ctrl-C, which Kedro's own runners tell no hook of, and SIGTERM end the run as KILLED."""
     raise_on_termination()
-    if _state.watching_pid is None:
+    if PRESENT.watching_pid is None:
         atexit.register(_end_interrupted_run)
-    _state.watching_pid = os.getpid()
+    PRESENT.watching_pid = os.getpid()
 
 
 def _end_interrupted_run() -> None:
-    if os.getpid() == _state.watching_pid:  # and not a forked worker
+    if os.getpid() == PRESENT.watching_pid:  # and not a forked worker
         _end_run("KILLED")

@@ -6,13 +6,9 @@ Knows addresses and files; imports no MLflow until a client is asked for.
 import logging
 import os
 import re
-import socket
-import ssl
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,14 +17,13 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from regraft.adapters.files import written_whole
-from regraft.adapters.write_faults import free_bytes, size_text
+from regraft.adapters.moved_artifacts import follow_moved_artifacts
+from regraft.adapters.server_faults import DATABASE_PORTS, find_file_fault, find_server_fault
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _SQLITE = "sqlite:///"
-_LEAST_FREE_BYTES = 2_000_000  # MLflow's empty tables are 0.9 MB, and a change is written twice
-_DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _ALLOWED = "sqlite:///<file>, http(s)://<host>[:<port>], postgresql://…, mysql://…, mssql://…, databricks"
 
 # Read when MLflow is imported, so set before: nothing is posted anywhere, its log goes where the project's
@@ -118,11 +113,12 @@ class TrackingServer:
     def find_fault(self) -> str | None:
         """Why runs cannot be kept here, in a few words; None if they can."""
         if self.database is not None:
-            return _find_file_fault(self.database)
+            return find_file_fault(self.database)
         found: list[str | None] = [f"no answer within {self.options.connect_timeout_s:g} s"]
         # On a thread, because looking up a host name obeys no timeout.
         asking = threading.Thread(
-            target=lambda: found.append(_find_fault(self.uri, self.options.connect_timeout_s)), daemon=True
+            target=lambda: found.append(find_server_fault(self.uri, self.options.connect_timeout_s)),
+            daemon=True,
         )
         asking.start()
         asking.join(self.options.connect_timeout_s + 0.5)
@@ -170,7 +166,7 @@ def resolve_server(options: TrackingOptions, *, project_path: Path) -> TrackingS
     if uri.startswith(_SQLITE):
         uri = f"{_SQLITE}{(root / uri.removeprefix(_SQLITE)).as_posix()}"
     scheme = urlsplit(uri).scheme.split("+")[0]
-    if scheme not in {"sqlite", "http", "https", *_DATABASE_PORTS, "databricks"} and uri != "databricks":
+    if scheme not in {"sqlite", "http", "https", *DATABASE_PORTS, "databricks"} and uri != "databricks":
         raise TrackingError(f"tracking.uri or MLFLOW_TRACKING_URI: got {uri!r}; allowed: {_ALLOWED}")
     if scheme in {"http", "https", "databricks"} or uri == "databricks":
         return TrackingServer(uri, None, options)
@@ -194,56 +190,6 @@ def environment(**variables: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def follow_moved_artifacts(database: Path, artifacts: str, *, experiment: str) -> int:
-    """Mend MLflow's absolute paths after a checkout was moved or renamed together with its artifacts.
-
-    MLflow writes the absolute folder of every run and model into its database. Nothing is done unless the
-    folder recorded for the experiment is gone and the one expected now is there.
-
-    Args:
-        database: MLflow's SQLite file.
-        artifacts: The artifact folder as it should be, absolute.
-        experiment: Whose recorded folder tells where the artifacts were.
-
-    Returns:
-        How many paths were changed.
-    """
-    import sqlite3
-
-    if not database.is_file() or not Path(artifacts).is_dir():
-        return 0
-    columns = (
-        ("experiments", "artifact_location"),
-        ("runs", "artifact_uri"),
-        ("logged_models", "artifact_location"),
-        ("model_versions", "storage_location"),
-        ("model_versions", "source"),
-    )
-    with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
-        tables = {
-            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        }
-        if not {table for table, _ in columns} <= tables:
-            return 0
-        query = "SELECT artifact_location FROM experiments WHERE name = ?"
-        recorded = next((row[0] for row in connection.execute(query, [experiment])), None)
-        if recorded is None or recorded == artifacts or "://" in recorded or Path(recorded).exists():
-            return 0
-        num_changed = 0
-        for table, column in columns:
-            num_changed += connection.execute(
-                f"UPDATE {table} SET {column} = :new || substr({column}, :start) "
-                f"WHERE {column} = :old OR {column} GLOB :below",
-                {
-                    "new": artifacts,
-                    "old": recorded,
-                    "start": len(recorded) + 1,
-                    "below": f"{_escape_glob(recorded)}/*",
-                },
-            ).rowcount
-        return num_changed
-
-
 def _lasting_root(project_path: Path) -> Path:
     dvc_root = os.environ.get("DVC_ROOT")
     if dvc_root and project_path.is_relative_to(Path(dvc_root).resolve() / ".dvc" / "tmp"):
@@ -259,51 +205,3 @@ def _create_database(database: Path) -> None:
         # SQLite would roll back into the new file what a killed process had begun in the old one.
         aside.with_name(f"{aside.name}-journal").unlink(missing_ok=True)
         MlflowClient(tracking_uri=f"{_SQLITE}{aside.as_posix()}").search_experiments(max_results=1)
-
-
-def _find_file_fault(database: Path) -> str | None:
-    if not database.parent.is_dir():
-        return f"there is no folder {database.parent}"
-    if not os.access(database if database.exists() else database.parent, os.W_OK):
-        return "no right to write there"
-    free = free_bytes(database)
-    return f"no room on the disk, {size_text(free)} free" if free < _LEAST_FREE_BYTES else None
-
-
-def _find_fault(uri: str, timeout_s: float) -> str | None:
-    parts = urlsplit(uri)
-    scheme = parts.scheme.split("+")[0]
-    if scheme in {"http", "https"}:
-        return _find_http_fault(f"{uri.rstrip('/')}/health", timeout_s)
-    if scheme in _DATABASE_PORTS and parts.hostname:
-        address = (parts.hostname, parts.port or _DATABASE_PORTS[scheme])
-        try:
-            socket.create_connection(address, timeout_s).close()
-        except OSError as error:
-            return _reason(error)
-    return None
-
-
-def _find_http_fault(url: str, timeout_s: float) -> str | None:
-    """Any answer will do, were it a request to log in: MLflow says the rest better."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is sent, nothing believed
-    request = urllib.request.Request(re.sub(r"//[^@/]*@", "//", url))
-    try:
-        urllib.request.urlopen(request, timeout=timeout_s, context=context).close()
-    except urllib.error.HTTPError as error:
-        return f"HTTP {error.code}" if error.code in {502, 503, 504} else None
-    except urllib.error.URLError as error:
-        return _reason(error.reason)
-    except (OSError, ValueError) as error:
-        return _reason(error)
-    return None
-
-
-def _reason(error: object) -> str:
-    text = getattr(error, "strerror", None) or str(error)
-    return text[:1].lower() + text[1:] if text else type(error).__name__
-
-
-def _escape_glob(text: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", text)

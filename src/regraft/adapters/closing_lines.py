@@ -1,6 +1,6 @@
-"""What the person at the terminal reads at the end of a comparison: the table, the choice, and where everything is.
+"""What the person at the terminal reads at the end: tables, the choice, and where everything is.
 
-Knows what `comparing.comparison.compare_models` gives; decides nothing.
+Knows metrics, registrations, comparisons and sweeps as plain data; decides nothing.
 """
 
 import textwrap
@@ -8,6 +8,29 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _LINE_WIDTH = 110
+
+
+def closing_table(
+    metrics: Mapping[str, Any], registration: Mapping[str, Any], *, minutes: float, tracking: list[str]
+) -> list[str]:
+    """Probe against fine-tuned on test, with intervals, and where everything is."""
+    test = metrics["test"]
+    lines = ["", f"{'on test':<20} {'linear probe':>26} {'fine-tuned':>26}"]
+    for name in ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss"):
+        cells = [_interval(test[model][name]) for model in ("probe", "fine_tuned")]
+        lines.append(f"{name.replace('_', ' '):<20} {cells[0]:>26} {cells[1]:>26}")
+    for name, baseline in metrics["baselines"].items():
+        lines.append(f"without a pixel, {name.replace('_', ' ')}: {_interval(baseline['accuracy'])}")
+    chosen = registration["model"].replace("_", "-")
+    lines += ["", f"chosen by val: {chosen}"]
+    for reason in registration["reasons"]:
+        lines += textwrap.wrap(reason, _LINE_WIDTH, initial_indent="  ", subsequent_indent="    ")
+    lines += [
+        *tracking,
+        "report: data/08_reporting/report.html (figures beside it)",
+        f"{minutes:.1f} minutes",
+    ]
+    return lines
 
 
 def comparison_lines(comparison: Mapping[str, Any], *, minutes: float, tracking: Sequence[str]) -> list[str]:
@@ -27,8 +50,8 @@ def comparison_lines(comparison: Mapping[str, Any], *, minutes: float, tracking:
         name = row["model"] + (" *" if row["variant"] == "fine_tuned" else "")
         cells = (
             f"{row['val'][row['variant']][metric]['value']:.3f}",
-            _interval(estimate, 1.0, 3),
-            "chosen" if difference is None else _interval(difference, 100.0, 1),
+            _scaled(estimate, 1.0, 3),
+            "chosen" if difference is None else _scaled(difference, 100.0, 1),
             "" if difference is None else f"{difference['adjusted_p_value']:.3f}",
             f"{row['minutes']:.1f}",
             f"{row['num_parameters'] / 1e6:.1f} M",
@@ -55,7 +78,25 @@ def comparison_lines(comparison: Mapping[str, Any], *, minutes: float, tracking:
     ]
 
 
-def _interval(estimate: Mapping[str, Any], scale: float, digits: int) -> str:
+def sweep_lines(found: Mapping[str, Any], *, tracking: Sequence[str]) -> list[str]:
+    """Why the sweep ended, where the best settings are, and how to use them."""
+    return [
+        found["stopped"],
+        "best settings: data/08_reporting/sweep/best_parameters.yml (trials beside it)",
+        "to use them: cp data/08_reporting/sweep/best_parameters.yml conf/local/parameters_sweep_best.yml",
+        *tracking,
+    ]
+
+
+def _interval(estimate: Mapping[str, Any]) -> str:
+    if estimate.get("value") is None:
+        return str(estimate.get("reason", "n/a"))
+    if estimate.get("low") is None:
+        return f"{estimate['value']:.3f}"
+    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
+
+
+def _scaled(estimate: Mapping[str, Any], scale: float, digits: int) -> str:
     value = f"{scale * estimate['value']:.{digits}f}"
     if estimate.get("low") is None:
         return value
