@@ -141,6 +141,9 @@ def estimate_seconds(probed: Probed, bench: Bench, recipe: Recipe) -> float:
     A frozen pass costs at most what the pass for the features did; an update is timed.
     """
     settings, pixels = recipe.fine_tune, probed.on_bench.pixels()
+    is_searched = settings.unfreeze == "auto"
+    if is_searched:
+        settings = replace(settings, unfreeze="all")  # the dearest that the search may choose
     train = _first_images(pixels, bench, "train", _TRIAL_IMAGES)
     val = _first_images(pixels, bench, "val", _TRIAL_VAL_IMAGES)
     seconds = []
@@ -162,7 +165,8 @@ def estimate_seconds(probed: Probed, bench: Bench, recipe: Recipe) -> float:
     num_train, num_val = len(bench.rows("train")), len(bench.rows("val"))
     pass_s = probed.on_bench.preparation_cost().seconds / len(bench.manifest)
     frozen = pass_s * (num_views(settings.views) * num_train + num_val)
-    return frozen + settings.max_epochs * step_s * (num_train + num_val / 3)
+    training = settings.max_epochs * step_s * (num_train + num_val / 3)
+    return frozen + training * (2 if is_searched else 1)  # a search of a few short trainings comes before
 
 
 class _InMemory:
