@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regraft.images.copies import find_near_copies
+from regraft.images.copies import LOOSEST, STRICTEST, _choose_border, _linking_steps, find_near_copies
 from regraft.images.thumbnails import ORIENTATIONS, make_thumbnail
 
 Draw = Callable[..., Image.Image]
@@ -93,3 +93,46 @@ def test_the_search_is_the_same_again(draw_cell: Draw) -> None:
     one, two = find_near_copies(thumbnails), find_near_copies(thumbnails)
     np.testing.assert_array_equal(one.difference, two.difference)
     np.testing.assert_array_equal(one.first, two.first)
+
+
+def test_copies_in_bright_colours_are_found_where_no_pictures_look_alike(draw_picture: Draw) -> None:
+    """Brighter by a quarter: one channel after the other is clipped, so the grey values follow no curve."""
+    originals = [draw_picture(seed) for seed in range(60)]
+    copies = [image.point(lambda value: min(255, 1.25 * value)) for image in originals[::20]]
+    assert pairs_of([*originals, *copies]) >= {(0, 60), (20, 61), (40, 62)}
+
+
+def border_of(differences: list[float], *, num_images: int = 1000) -> float:
+    """Of pairs that have no image in common."""
+    first = np.arange(len(differences)) * 2
+    return _choose_border(np.stack([first, first + 1]), np.array(differences), num_images)
+
+
+@pytest.mark.parametrize(
+    ("differences", "border"),
+    [
+        ([], LOOSEST),
+        ([0.01, 0.05], LOOSEST),  # nobody looks alike
+        ([0.01, 0.05, 0.4, 0.45, 0.5], 0.2),  # half of the least of others
+        ([0.01, 0.1, 0.15, 0.4, 0.45], 0.2),  # copies that were changed more
+        ([0.01, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35], STRICTEST),  # no gap
+        ([0.01, 0.061, 0.07, 0.08], LOOSEST),  # changed more, and nobody looks alike
+    ],
+)
+def test_the_border_lies_in_a_gap(differences: list[float], border: float) -> None:
+    assert border_of(differences) == pytest.approx(border)
+
+
+def test_where_many_pairs_lie_below_a_gap_they_look_alike_and_are_no_copies() -> None:
+    few, many = [0.1] * 10, [0.1] * 200
+    others = [0.5] * 100
+    assert border_of([*few, *others]) == pytest.approx(0.25)
+    assert border_of([*many, *others]) == STRICTEST
+
+
+def test_a_copy_joins_by_its_smallest_step() -> None:
+    """One picture, two copies of it that differ much from each other, and others beyond."""
+    pairs = np.array([[0, 0, 1, 3, 3], [1, 2, 2, 4, 4]])
+    differences = np.array([0.02, 0.1, 0.3, 0.4, 0.6])
+    assert _linking_steps(pairs, differences, 6).tolist() == pytest.approx([0.02, 0.1, 0.4], abs=1e-6)
+    assert _choose_border(pairs, differences, 1000) == pytest.approx(0.2)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import minimum_spanning_tree
 
 from regraft.images.alignment import align, blur_matrix, compare, tangent_distance
-from regraft.images.clusters import connect
 from regraft.images.codes import code_orientations, learn_coding
 from regraft.images.neighbours import find_neighbours
 from regraft.images.thumbnails import SIZE, turn
@@ -21,12 +22,14 @@ STRICTEST: Final = (
 )
 LOOSEST: Final = 0.25
 _MAX_OF_BURNT: Final = 0.1  # a copy made so bright that parts are white; other cells then differ by 0.12
-_SHARE_OF_OTHERS: Final = 0.4  # of the difference of the images that are most alike and yet no copies
-_OTHERS_QUANTILE: Final = 0.01
+_SHARE_OF_OTHERS: Final = 0.5  # of the difference of the images that are most alike and yet no copies
+_MAX_IN_GAP: Final = 0.01  # of the steps beyond it
+_MAX_CHANGED_MORE: Final = 0.05  # of the images; more of them are no copies but look alike
 
 _MIN_CONTRAST: Final = 2.0  # grey values; a flat image is like any other flat one
+_REACH: Final = 1.25  # of the radius seen in a sample of copies: 5 % off all four sides is at its end
 _MAX_NEIGHBOURS: Final = 24
-_MAX_TANGENT_DISTANCE: Final = 0.25
+_MAX_TANGENT_DISTANCE: Final = 0.3
 _MAX_CLIPPED_DISTANCE: Final = 0.5
 _MAX_COARSE_DIFFERENCE: Final = 0.15
 _CLIPPED: Final = 250
@@ -81,7 +84,9 @@ def find_near_copies(thumbnails: np.ndarray, *, seed: int = 0) -> NearCopies:
         coding = learn_coding(squares, generator)
         codes = list(code_orientations(squares, coding))
         pairs = np.stack(
-            find_neighbours(codes, radius=coding.radius, max_neighbours=_MAX_NEIGHBOURS, generator=generator)
+            find_neighbours(
+                codes, radius=_REACH * coding.radius, max_neighbours=_MAX_NEIGHBOURS, generator=generator
+            )
         )
         del codes
     is_clipped = _each(squares, lambda block: (block >= _CLIPPED).mean(axis=(1, 2))) > _MIN_CLIPPED_FRACTION
@@ -159,17 +164,32 @@ def _lay_finely(
 
 
 def _choose_border(pairs: np.ndarray, differences: np.ndarray, num_images: int) -> float:
-    """The largest difference of a copy: well below that of the others that look most alike.
+    """The largest difference of a copy: below a gap up to the pictures that are others.
 
-    Where images differ as much as photographs do, this takes in copies that were changed more. A pair counts
-    among the others unless its images are copies by the strictest border, in whatever orientation.
+    Where images differ as much as photographs do, this takes in copies that were changed more. Looked at are the
+    steps by which images join, the most alike first (single linkage): a copy joins its picture by one small step,
+    however much it differs from other copies of it. Many steps beyond the strictest border are no copies, but
+    images that look alike.
     """
-    is_copy = differences <= STRICTEST
-    unit = connect(num_images, pairs[0, is_copy], pairs[1, is_copy])
-    others = differences[unit[pairs[0]] != unit[pairs[1]]]
-    if not len(others):
-        return LOOSEST
-    return float(np.clip(_SHARE_OF_OTHERS * np.quantile(others, _OTHERS_QUANTILE), STRICTEST, LOOSEST))
+    steps = _linking_steps(pairs, differences, num_images)
+    steps = steps[steps > STRICTEST]
+    for num_copies in range(min(len(steps), int(_MAX_CHANGED_MORE * num_images)), -1, -1):
+        nearest = num_copies + int(_MAX_IN_GAP * (len(steps) - num_copies))
+        border = min(LOOSEST, _SHARE_OF_OTHERS * float(steps[nearest])) if nearest < len(steps) else LOOSEST
+        if border > STRICTEST and (not num_copies or steps[num_copies - 1] <= border):
+            return border
+    return STRICTEST
+
+
+def _linking_steps(pairs: np.ndarray, differences: np.ndarray, num_images: int) -> np.ndarray:
+    """The differences at which images join, in ascending order: the edges of the minimum spanning forest."""
+    order = np.argsort(differences, kind="stable")
+    _, least = np.unique(pairs[0, order] * num_images + pairs[1, order], return_index=True)
+    rows = order[least]  # a pair may lie alike in several orientations
+    edges = differences[rows].astype(np.float64) + 1e-9  # a difference of 0 would be no edge
+    graph = coo_array((edges, (pairs[0, rows], pairs[1, rows])), shape=(num_images, num_images))
+    steps: np.ndarray = np.sort(minimum_spanning_tree(graph.tocsr()).data)
+    return steps
 
 
 def _each(squares: np.ndarray, measure: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
