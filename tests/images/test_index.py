@@ -12,7 +12,7 @@ import pytest
 from dirty_files import dirty_files, write_files
 from PIL import Image
 
-from regraft.images import index as index_module
+from regraft.images import reading
 from regraft.images.index import index_images
 from regraft.images.manifest import ManifestError
 from regraft.images.sources import FolderSource, list_images
@@ -236,7 +236,7 @@ def test_no_more_than_a_few_images_are_read_ahead(
     listing: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A million futures at once would take gigabytes."""
-    executor_type = index_module.ThreadPoolExecutor
+    executor_type = reading.ThreadPoolExecutor
     waiting = 0
 
     class Counting(executor_type):  # type: ignore[misc, valid-type]
@@ -245,9 +245,9 @@ def test_no_more_than_a_few_images_are_read_ahead(
             waiting += 1
             return super().submit(*args)
 
-    monkeypatch.setattr(index_module, "ThreadPoolExecutor", Counting)
-    monkeypatch.setattr(index_module, "_count_cores", lambda: 1)
-    monkeypatch.setattr(index_module, "_WAITING_PER_CORE", 2)
+    monkeypatch.setattr(reading, "ThreadPoolExecutor", Counting)
+    monkeypatch.setattr(reading, "_count_cores", lambda: 1)
+    monkeypatch.setattr(reading, "_WAITING_PER_CORE", 2)
     ahead = []
     index(listing, on_progress=lambda done, total: ahead.append(waiting - done))
     assert ahead == [1, 1, 1, 0]
@@ -272,7 +272,7 @@ class MemorySavePoints:
 def test_what_was_read_before_a_kill_is_not_read_again(
     project: Path, save_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_module, "_BLOCK_PATHS", 3)
+    monkeypatch.setattr(reading, "_BLOCK_PATHS", 3)
     for number in range(8):
         save_image(f"many/cats/{number}.png", number)
     Path("many/cats/1.png").write_bytes(b"no image")

@@ -11,16 +11,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from regraft.evaluation.class_figures import confusion_figure, recall_figure, roc_figure
 from regraft.evaluation.figure_style import house_style
 from regraft.evaluation.mistakes import mistakes_figure, most_confident_mistakes
 from regraft.evaluation.predictions import scores_of_split
-from regraft.evaluation.score_figures import (
-    calibration_figure,
-    confusion_figure,
-    recall_figure,
-    roc_figure,
-    scores_figure,
-)
+from regraft.evaluation.score_figures import calibration_figure, scores_figure
 from regraft.evaluation.training_figure import History, training_figure
 
 _NUM_MISTAKES = 18
