@@ -92,7 +92,9 @@ def run_all(arguments: argparse.Namespace) -> None:
                     "fine_tune_epochs": FINE_TUNE_EPOCHS,
                 }
                 row = dict(zip(("contender", "seed", "num_images", "split"), key, strict=True))
-                row |= {"counts": counts, "machine": machine()} | run_one(contender, task, folder, arguments)
+                row |= {"commit": commit(), "counts": counts, "machine": machine()} | run_one(
+                    contender, task, folder, arguments
+                )
                 with arguments.results.open("a") as file:
                     file.write(json.dumps(row) + "\n")
                 print(json.dumps(row), flush=True)
@@ -152,6 +154,13 @@ def run_one(
     cpu_s, wall_s = usage.ru_utime + usage.ru_stime, time.monotonic() - started_s
     whole = {"cpu_s": cpu_s, "wall_s": wall_s, "peak_bytes": usage.ru_maxrss * 1024}
     return {"whole": whole} | json.loads(result.read_text())
+
+
+def commit() -> str | None:
+    """Of regraft, marked where files differ from it; None outside a clone."""
+    command = ["git", "-C", FOLDER, "describe", "--always", "--dirty"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
 
 
 def machine() -> dict[str, Any]:
