@@ -70,10 +70,7 @@ def test_a_comparison_tries_all_and_another_backbone_is_paid_for_alone(root: Pat
     outcomes = [row["outcome"] for row in comparison["models"]]
     assert sum(outcome.startswith("Fine-tuned in") for outcome in outcomes) == 1
     assert sum("compare.max_fine_tuned" in outcome for outcome in outcomes) == 1
-    assert (
-        "to make the chosen model: kedro run --pipeline finetune --params build_backbone.name="
-        in first.stdout
-    )
+    assert "to make the chosen model: kedro run --pipeline finetune --params" in first.stdout
     assert "</html>" in (folder / "comparison.html").read_text()
     rows = rows_of(root)
     parent, *below = rows["run_uuid"]
