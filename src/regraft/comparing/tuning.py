@@ -116,8 +116,8 @@ def fine_tune_finalists(
         if spent_s + expected_s > budget.max_seconds:
             outcomes[label] = (
                 f"Probe only: it could still win, but fine-tuning was expected to take {expected_s / 60:.1f} minutes, "
-                f"and of {budget.max_seconds / 60:.3g} only {max(0.0, budget.max_seconds - spent_s) / 60:.1f} were left "
-                "(compare.max_minutes)."
+                f"and of {budget.max_seconds / 60:.3g} only {max(0.0, budget.max_seconds - spent_s) / 60:.1f} were "
+                "left (compare.max_minutes)."
             )
             continue
         with about_model(label, parameters={"build_backbone": candidate.parameters()}):
