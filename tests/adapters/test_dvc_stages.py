@@ -30,7 +30,7 @@ def test_every_step_is_a_stage_in_order(stages: dict[str, dict]) -> None:
 
 def test_parameter_of_the_head_concerns_no_earlier_step(stages: dict[str, dict]) -> None:
     concerned = [step for step, stage in stages.items() if "parameters_train_head" in str(stage["params"])]
-    assert concerned == ["train_head", "evaluate", "register"]
+    assert concerned == ["train_head", "fine_tune", "evaluate", "register"]
 
 
 def test_code_of_training_concerns_no_earlier_step(stages: dict[str, dict]) -> None:

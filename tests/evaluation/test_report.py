@@ -269,3 +269,23 @@ def test_the_report_tells_what_the_search_tried_and_what_was_kept(page: str) -> 
         *("1", "0.5000", "75.0 %", ""),
     ]
     assert unfreezing_tables({"rows": []}) == []
+
+
+def test_uncertain_labels_have_a_section_where_the_source_tells_them(
+    page: str, build_tables: Callable
+) -> None:
+    assert "What uncertain labels allow" not in page
+    tables = build_tables()
+    certain = np.eye(2)[tables.manifest["label"]]
+    soft = np.where(
+        np.arange(len(certain))[:, None] % 4 == 0, 2 / 3 * certain + 1 / 3 * (1 - certain), certain
+    )
+    manifest = tables.manifest.assign(soft_functional=soft[:, 0], soft_defective=soft[:, 1])
+    tables = tables._replace(manifest=manifest)
+    noise = measure(*tables, num_resamples=100, confidence=0.95, seed=0)["label_noise"]
+    section = render(tables).partition("What uncertain labels allow")[2].partition("</section>")[0]
+    for kind in ("certain", "uncertain"):
+        assert f"{100 * noise[kind]['fine_tuned']['value']:.1f} %" in section
+        assert f">{noise[kind]['num_images']}<" in section
+    assert f"{100 * noise['ceiling']:.1f} %" in section
+    assert 0.87 < noise["ceiling"] < 0.95  # about a quarter of them at 2/3

@@ -101,7 +101,9 @@ def test_the_demonstration_is_listed_from_where_it_was_copied_to(project: Path) 
     assert len(listing) == 2624
     assert listing["label"].value_counts().to_dict() == {"functional": 1803, "defective": 821}
     assert listing["group"].nunique() == 44
-    assert listing.columns.tolist()[-2:] == ["cell_type", "defect_probability"]
+    assert listing.columns.tolist()[-4:-2] == ["cell_type", "soft_functional"]
+    assert listing["soft_defective"].equals(listing["defect_probability"])
+    assert (listing["soft_functional"] + listing["soft_defective"] == 1).all()
     assert listing.loc[0, "path"] == "data/01_raw/elpv/images/cell0001.png"
     assert label_order(source) == ("functional", "defective")
     strict = list_images(ElpvSource(defect_threshold=1.0))

@@ -776,3 +776,42 @@ def test_a_rare_class_shown_by_weights_or_draws_is_labelled_from_the_manifest() 
     assert train.weights.tolist() == [1, 1, 1, 1]
     assert val.weights.tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2])  # measured, not drawn
     assert val.draws.tolist() == [1, 1, 1, 1]
+
+
+def test_probabilities_are_learnt_instead_of_labels(tune: Tune, shapes: tuple[Labelled, Labelled]) -> None:
+    train, _ = shapes
+    certain = np.eye(3, dtype=np.float32)[train.labels]
+
+    def rows(targets: np.ndarray | None) -> list[dict[str, float]]:
+        return tune(train=dataclasses.replace(train, targets=targets)).history[1:]
+
+    for one, other in zip(rows(None), rows(certain), strict=True):
+        assert one == pytest.approx(other, abs=1e-4)  # the same sums, rounded otherwise
+    (epoch, *_), (plain, *_) = rows(np.full_like(certain, 1 / 3)), rows(None)
+    assert (
+        epoch["train_loss"] > np.log(3) > plain["train_loss"]
+    )  # no model is better than ln 3 on coin tosses
+    assert epoch["val_log_loss"] != pytest.approx(plain["val_log_loss"], abs=1e-3)  # it learnt something else
+
+
+def test_images_of_train_come_with_probabilities_and_weights_those_of_val_with_labels() -> None:
+    manifest = pd.DataFrame(
+        {
+            "split": ["train", "train", "val"],
+            "kind": [0, 1, 1],
+            "soft_a": [0.75, 0, 0.5],
+            "soft_b": [0.25, 1, 0.5],
+            "weight": [3.0, 1, 7],
+        }
+    )
+    pixels = np.zeros((3, 2, 2, 3), np.uint8)
+    train = labelled(pixels, manifest, "train", "kind", probabilities_of=("a", "b"))
+    assert train.targets is not None
+    assert train.targets.tolist() == [0.25, 1]
+    assert train.shares is not None
+    assert train.shares.weights.tolist() == [1.5, 0.5]
+    val = labelled(pixels, manifest, "val", "kind", probabilities_of=("a", "b"))
+    assert val.targets is None
+    assert val.shares is not None
+    assert val.shares.weights.tolist() == [1]
+    assert labelled(pixels, manifest, "train", "kind").targets is None

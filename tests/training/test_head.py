@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -174,3 +175,37 @@ def test_an_image_without_group_is_a_group_of_its_own() -> None:
         first, alone, second, again, other = group_numbers(manifest).tolist()
         assert first == again
         assert len({first, alone, second, other}) == 4
+
+
+def test_probabilities_and_weights_of_the_manifest_reach_both_kinds_of_head(backbone: Backbone) -> None:
+    features, manifest = make_table(backbone)
+    names = NAMES["label"]
+    certain = {f"soft_{name}": (manifest["label"] == number) * 1.0 for number, name in enumerate(names)}
+    undecided = {f"soft_{name}": 1 / 3 for name in names}
+    first = (np.arange(len(manifest)) < 45) * 1.0  # the others count nothing
+    for layers, settings in ((LinearLayers(), LINEAR), (MLP_LAYERS, MLP)):
+
+        def probabilities(
+            columns: dict, layers: Any = layers, settings: Any = settings, **options: Any
+        ) -> np.ndarray:
+            table = manifest.assign(**columns)
+            head, _ = fit_head(features, backbone, table, NAMES, layers=layers, settings=settings, **options)
+            with torch.no_grad():
+                at_cut = torch.from_numpy(features[:, -backbone.feature_dim :])
+                return head.target.probabilities(head.modules(at_cut)).numpy()
+
+        plain = probabilities(undecided)  # not asked for
+        # 1e-3: the same sums, added otherwise, over some hundred updates of the MLP
+        np.testing.assert_allclose(probabilities(certain, learn_from="probabilities"), plain, atol=1e-3)
+        assert probabilities(undecided, learn_from="probabilities").max() < 0.6 < plain.max()
+        assert np.abs(probabilities({"weight": first}) - plain).max() > 0.01
+    with pytest.raises(ValueError, match="probability_columns"):
+        fit_head(
+            features,
+            backbone,
+            manifest,
+            NAMES,
+            layers=LinearLayers(),
+            settings=LINEAR,
+            learn_from="probabilities",
+        )

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from regraft.evaluation.drift import find_drift
+from regraft.images.soft_labels import find_certain, soft_labels
 
 _SPLITS: Final = ("train", "val", "test")
 _NUM_SAMPLED: Final = 4000  # images whose pixels are read and whose drift is tested
@@ -56,6 +57,7 @@ def describe_data(
         "formats": _nested(_count_by_split(table, "format")),
         "groups": {split: _groups(table[table["split"] == split]) for split in _SPLITS},
         "copies": {split: _copies(table[table["split"] == split]) for split in _SPLITS},
+        "labels": {split: _labels(table[table["split"] == split], label_names) for split in _SPLITS},
         "drift": drift,
         "drift_unit": unit,
         "num_sampled": len(sample),
@@ -109,6 +111,18 @@ def _groups(images: pd.DataFrame) -> dict[str, int]:
 def _copies(images: pd.DataFrame) -> dict[str, int]:
     """Images that repeat the pixels of another, beyond the first of each."""
     return {"num_images": len(images), "num_repeated": int(images.duplicated("pixel_sha256").sum())}
+
+
+def _labels(images: pd.DataFrame, label_names: Sequence[str]) -> dict[str, int]:
+    """How many a person has put right or confirmed, and how many are uncertain by the source's own probabilities."""
+    soft, reviewed = soft_labels(images, label_names), images.get("reviewed_label", pd.Series(dtype="str"))
+    is_reviewed = reviewed.notna()
+    num_changed = int((reviewed != images["source_label"])[is_reviewed].sum()) if is_reviewed.any() else 0
+    return {
+        "num_changed": num_changed,
+        "num_confirmed": int(is_reviewed.sum()) - num_changed,
+        "num_uncertain": 0 if soft is None else int((~find_certain(soft)).sum()),
+    }
 
 
 def _notes(num_images: pd.DataFrame, drift: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from regraft.evaluation.baselines import group_majority_predictions, majority_label, majority_predictions
 from regraft.evaluation.intervals import Bootstrap, bootstrap_intervals, bootstrap_models, group_numbers
+from regraft.evaluation.label_noise import measure_label_noise
 from regraft.evaluation.metadata_model import metadata_predictions
 from regraft.evaluation.metrics import IntArray, confusion_matrix, per_class_table
 from regraft.evaluation.predictions import (
@@ -22,6 +23,7 @@ from regraft.evaluation.predictions import (
     group_names,
     scores_of_split,
 )
+from regraft.images.soft_labels import soft_labels
 
 _METADATA_SHARE = 0.7  # of the network's gain over the most frequent class
 _MIN_METADATA_GAIN = 0.05
@@ -54,9 +56,10 @@ def measure(
         JSON-serialisable, the same for the same input: `test` and `val` (each `probe`, `fine_tuned`,
         `difference` (fine-tuned minus probe): by metric `value`, `low`, `high`, and `reason` where something
         is missing); `baselines` on test (`majority_class`, `group_majority`,
-        `metadata`); `per_class` and
-        `confusion_matrix` on test by model; `label_names`; `num_images` by split; `class_counts` by split and
-        label name; `resampling` (`num_resamples`, `confidence`, `seed`, and by split `unit` and `num_units`);
+        `metadata`); `label_noise`, see `measure_label_noise`, None where labels are not known to be uncertain;
+        `per_class` and `confusion_matrix` on test by model; `label_names`; `num_images` by split; `class_counts`
+        by split and label name; `resampling` (`num_resamples`, `confidence`, `seed`, and by split `unit` and
+        `num_units`);
         `notes`, sentences on what to beware of.
 
     Raises:
@@ -73,6 +76,9 @@ def measure(
     }
     test = scores["test"].labels, scores["test"].probabilities
     metrics["baselines"] = _measure_baselines(manifest, label_names, groups["test"], bootstrap)
+    metrics["label_noise"] = _measure_label_noise(
+        scores["test"], manifest, label_names, groups["test"], bootstrap
+    )
     metrics["per_class"] = {m: per_class_table(test[1][m], test[0], label_names) for m in MODELS}
     metrics["confusion_matrix"] = {m: confusion_matrix(test[1][m], test[0]).tolist() for m in MODELS}
     metrics["label_names"] = list(label_names)
@@ -163,6 +169,20 @@ def _measure_baselines(
         },
         "metadata": metadata,
     }
+
+
+def _measure_label_noise(
+    scores: SplitScores,
+    manifest: pd.DataFrame,
+    label_names: Sequence[str],
+    groups: tuple[str | None, ...] | None,
+    bootstrap: Bootstrap,
+) -> dict[str, Any] | None:
+    """What the uncertainty of test's labels does to the scores, where the source tells it."""
+    soft = soft_labels(manifest.set_index("id").loc[scores.ids], label_names)
+    if soft is None:
+        return None
+    return measure_label_noise(soft, scores.labels, scores.probabilities, groups, bootstrap)
 
 
 def _class_counts(manifest: pd.DataFrame, split: str, label_names: Sequence[str]) -> dict[str, int]:

@@ -20,6 +20,7 @@ from regraft.evaluation.report_tables import (
     class_rows,
     comparison_rows,
     count_rows,
+    label_noise_table,
     split_kinds_table,
 )
 from regraft.evaluation.unfreezing import unfreezing_tables
@@ -94,6 +95,7 @@ def render_report(
         split_kinds=split_kinds_table(split_kinds),
         balance=balance_table(balance),
         unfreezing=unfreezing_tables(fine_tune_history),
+        label_noise=label_noise_table(metrics["label_noise"]),
         contact_sheet=_picture("contact_sheet", contact_sheet),
         card_notes=data_card["notes"],
         card=list(tables_of({key: value for key, value in data_card.items() if key not in _SHOWN_ELSEWHERE})),

@@ -8,6 +8,7 @@ from typing import Any
 
 from regraft.evaluation.estimate_texts import difference_text, interval_text, number_text
 from regraft.evaluation.figure_style import percent
+from regraft.evaluation.label_noise import describe_ceiling
 from regraft.evaluation.metrics import METRICS
 from regraft.evaluation.predictions import BASELINE_TITLES, MODELS
 from regraft.evaluation.split_kinds import KINDS, describe_split_kinds
@@ -54,6 +55,22 @@ def split_kinds_table(found: Mapping[str, Any]) -> dict[str, Any]:
         if found["random"]
     ]
     return {"rows": rows, "sentence": describe_split_kinds(found), **found}
+
+
+def label_noise_table(noise: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A row for certain and one for uncertain images: how many, and both models' accuracy; none where all labels are
+    taken for certain."""
+    if noise is None:
+        return {"rows": []}
+    rows = [
+        [
+            f"{kind.capitalize()} labels",
+            f"{noise[kind]['num_images']:,}",
+            *(interval_text(noise[kind][model], "accuracy") for model in MODELS),
+        ]
+        for kind in ("certain", "uncertain")
+    ]
+    return {"rows": rows, "sentence": describe_ceiling(noise)}
 
 
 def class_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from regraft.images.faults import ManifestError, join_faults, show_first, suggest_near
 from regraft.images.folders import require_file
+from regraft.images.soft_labels import SOFT_PREFIX
 
 if TYPE_CHECKING:  # as in sources: the options alone do not need it
     import pandas as pd
 
 EXCLUDE: Final = "exclude"
-SOFT_PREFIX: Final = "soft_"  # before a label: the column of its probability
 _MAX_NAMES: Final = 10_000  # near names of more take seconds
 
 

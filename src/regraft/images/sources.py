@@ -13,6 +13,7 @@ from regraft.images import elpv
 from regraft.images.faults import SourceError, show_first
 from regraft.images.file_names import is_storable
 from regraft.images.folders import list_class_folders, list_skipped
+from regraft.images.soft_labels import SOFT_PREFIX, WEIGHT
 from regraft.images.tables import list_csv
 
 if TYPE_CHECKING:  # a listing needs pandas, the options alone do not: `kedro --help` stays fast
@@ -71,7 +72,9 @@ class CsvSource(_Source):
     """Files listed in a CSV with a header line; paths are relative to `images`, else to the CSV's own folder.
 
     `images` may be a folder or the shards it was packed into. Every value is text (`NA` is a label like any
-    other). An image without a group is related to no other.
+    other). An image without a group is related to no other. Where labels are uncertain, `probability_columns` names
+    the column of each label's probability (of two labels, one is enough); `weight_column` that of what an image counts
+    in training.
     """
 
     kind: Literal["csv"] = "csv"
@@ -81,6 +84,8 @@ class CsvSource(_Source):
     label_column: str = "label"
     group_column: str | None = None
     split_column: str | None = None
+    probability_columns: dict[str, str] = {}
+    weight_column: str | None = None
 
     def list_rows(self) -> list[Row]:
         """A row a line of the CSV."""
@@ -89,8 +94,15 @@ class CsvSource(_Source):
             "label": self.label_column,
             "group": self.group_column,
             "split": self.split_column,
+            **{SOFT_PREFIX + label: column for label, column in self.probability_columns.items()},
+            **({WEIGHT: self.weight_column} if self.weight_column else {}),
         }
-        return list_csv(self.path, self.path.parent if self.images is None else self.images, columns)
+        return list_csv(
+            self.path,
+            self.path.parent if self.images is None else self.images,
+            columns,
+            probability_columns=self.probability_columns,
+        )
 
 
 class ElpvSource(_Source):
@@ -131,6 +143,8 @@ class ElpvSource(_Source):
                 "group": module,
                 "split": None,
                 "cell_type": cell.cell_type,
+                SOFT_PREFIX + functional: 1 - cell.defect_probability,
+                SOFT_PREFIX + defective: cell.defect_probability,
                 "defect_probability": cell.defect_probability,
             }
             for cell, module in zip(cells, modules, strict=True)

@@ -7,27 +7,38 @@ import csv
 import os
 import unicodedata
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from regraft.images.faults import SourceError, join_faults, show_first, suggest_near
 from regraft.images.folders import quote_path, require_file, require_folder
 from regraft.images.shards import find_packed
+from regraft.images.soft_labels import SOFT_PREFIX, WEIGHT, read_numbers
 from regraft.images.splits import find_unknown_splits
 
-Row = dict[str, str | None]
+Row = dict[str, Any]
 
 
-def list_csv(path: Path, folder: Path, columns: dict[str, str | None]) -> list[Row]:
+def list_csv(
+    path: Path,
+    folder: Path,
+    columns: Mapping[str, str | None],
+    *,
+    probability_columns: Mapping[str, str] = MappingProxyType({}),
+) -> list[Row]:
     """Read the rows of a CSV with a header line; every value is text, and blanks around it are dropped.
 
     Args:
         path: The file, UTF-8, with commas.
         folder: What the paths in it are relative to.
-        columns: The CSV's column for `path`, `label`, `group` and `split`; None for one that it does not
-            have.
+        columns: The CSV's column for `path`, `label`, `group` and `split`, None for one that it does not have; for
+            `soft_<label>` of the labels below, and for `weight`, if it has one.
+        probability_columns: Labels whose probability is given, and the column that it stands in.
 
     Returns:
-        A row a line with the four keys, in file order; `path` is posix with the folder in front. An empty
+        A row a line with these keys, in file order; `path` is posix with the folder in front. An empty
         group is None.
 
     Raises:
@@ -41,6 +52,7 @@ def list_csv(path: Path, folder: Path, columns: dict[str, str | None]) -> list[R
         row["path"] = Path(os.path.normpath(folder / str(row["path"]))).as_posix()
     faults += _find_contradictions(rows)
     faults += _find_missing_files(rows, folder)
+    faults += read_numbers(rows, probability_columns, has_weight=WEIGHT in columns)
     if columns["split"] is not None:
         faults += find_unknown_splits([row["split"] for row in rows])
     if not rows and not faults:
@@ -50,7 +62,7 @@ def list_csv(path: Path, folder: Path, columns: dict[str, str | None]) -> list[R
     return rows
 
 
-def _read_rows(path: Path, columns: dict[str, str | None]) -> tuple[list[Row], list[str]]:
+def _read_rows(path: Path, columns: Mapping[str, str | None]) -> tuple[list[Row], list[str]]:
     """Rows as written, and what is wrong with single lines; a column that is not there stops at once."""
     rows: list[Row] = []
     uneven, incomplete = [], []
@@ -68,7 +80,7 @@ def _read_rows(path: Path, columns: dict[str, str | None]) -> tuple[list[Row], l
                     uneven.append(f"line {lines.line_num}")
                     continue
                 found = {key: values[position].strip() or None for key, position in positions.items()}
-                row = dict.fromkeys(columns) | found
+                row: Row = dict.fromkeys(columns) | found
                 if row["path"] is None or row["label"] is None:
                     incomplete.append(f"line {lines.line_num}")
                 else:
@@ -85,13 +97,14 @@ def _read_rows(path: Path, columns: dict[str, str | None]) -> tuple[list[Row], l
     return rows, faults
 
 
-def _find_column_faults(columns: dict[str, str | None], header: list[str]) -> list[str]:
+def _find_column_faults(columns: Mapping[str, str | None], header: list[str]) -> list[str]:
     """Wanted columns that the header lacks or has twice."""
     faults = []
     for key, name in columns.items():
         if name is not None and header.count(name) != 1:
             fault = f"{header.count(name)} columns" if name in header else "no column"
-            faults.append(f"{fault} {name!r} (ingest.source.{key}_column).{suggest_near(name, header)}")
+            option = "probability_columns" if key.startswith(SOFT_PREFIX) else f"{key}_column"
+            faults.append(f"{fault} {name!r} (ingest.source.{option}).{suggest_near(name, header)}")
     if faults:
         separator = " Is the separator a comma?" if len(header) == 1 else ""
         names = ", ".join(map(repr, header)) or "none, the file is empty"

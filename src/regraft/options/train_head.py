@@ -94,9 +94,11 @@ class TrainHeadOptions(Options):
     Attributes:
         head: Its layers and how they are fitted.
         balance: What is done about classes of unequal size, here and in fine-tuning; `auto` chooses on `val`.
+        learn_from: The labels, or the probabilities that the source gives beside them, here and in fine-tuning.
     """
 
     balance: Literal["none", "class_weights", "balanced_sampler", "auto"]
+    learn_from: Literal["labels", "probabilities"] = "labels"
     head: Annotated[LinearHeadOptions | MlpHeadOptions, Field(discriminator="kind")]
 
     def solver_settings(self) -> "SolverSettings":

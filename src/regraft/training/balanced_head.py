@@ -17,6 +17,7 @@ from regraft.heads.layers import LinearLayers, MlpLayers
 from regraft.training.balance import Balance, Floats, Ints, even_weights
 from regraft.training.features import select_stages
 from regraft.training.head import fit_head, group_numbers
+from regraft.training.learnt import LearnFrom
 from regraft.training.linear_probe import SolverSettings
 from regraft.training.mlp_head import MlpSettings
 
@@ -33,6 +34,7 @@ def fit_balanced_head(
     settings: SolverSettings | MlpSettings,
     balance: Balance | Literal["auto"],
     stages: Sequence[str] | None = None,
+    learn_from: LearnFrom = "labels",
 ) -> tuple[Head, dict[str, Any], dict[str, Any]]:
     """Fit a head; with `auto` one under each balance, of which one is chosen on `val`.
 
@@ -41,6 +43,7 @@ def fit_balanced_head(
     Args:
         features: See `fit_head`, and there for the others.
         balance: What to do about classes of unequal size, or `auto`.
+        learn_from: See `fit_head`; what is chosen on `val` is chosen against its labels.
 
     Returns:
         The head, its history, and the choice, JSON-serialisable: `asked`, `chosen`, `reason`, `class_weights` by
@@ -59,6 +62,7 @@ def fit_balanced_head(
             settings=settings,
             balance=each,
             stages=stages,
+            learn_from=learn_from,
         )
         for each in tried
     }

@@ -3,8 +3,8 @@
 Knows neither files nor trackers: border activations come from a store, metrics leave as log records.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ from regraft.training.balance import Balance, Shares, learning_shares
 from regraft.training.border import ArrayStore
 from regraft.training.from_scratch import from_scratch
 from regraft.training.interpolation import Interpolated, interpolate
+from regraft.training.learnt import given_weights, learnt_probabilities, loss_targets
 from regraft.training.optimiser import OptimiserSettings
 from regraft.training.reproducibility import Compute
 from regraft.training.search_stages import search_stages
@@ -80,11 +81,13 @@ class Labelled:
         pixels: `(N, S, S, 3)` uint8.
         labels: `(N,)` int64.
         shares: What each image counts; None: all the same.
+        targets: `(N,)` or `(N, K)` as the target's loss takes them, learnt instead of the labels; None: the labels.
     """
 
     pixels: NDArray[np.uint8]
     labels: Ints
     shares: Shares | None = None
+    targets: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -209,14 +212,41 @@ def num_trained(classifier: Classifier, unfreeze: Unfreeze) -> Mapping[str, int]
 
 
 def labelled(
-    pixels: NDArray[np.uint8], manifest: pd.DataFrame, split: str, column: str, balance: Balance = "none"
+    pixels: NDArray[np.uint8],
+    manifest: pd.DataFrame,
+    split: str,
+    column: str,
+    balance: Balance = "none",
+    *,
+    probabilities_of: Sequence[str] = (),
 ) -> Labelled:
     """The images of a split with the labels of a target's column; pixels are copied into memory.
 
-    What is only measured is weighted where what is learnt from is weighted or drawn evenly.
+    What is only measured is weighted where what is learnt from is weighted or drawn evenly, and has its labels alone.
+
+    Args:
+        pixels: `(N, S, S, 3)` uint8.
+        manifest: N rows.
+        split: `train`, or one that is measured.
+        column: Of the labels' numbers.
+        balance: What is done about classes of unequal size.
+        probabilities_of: Labels whose probabilities train learns, in the order of their numbers; none: the labels.
+
+    Raises:
+        ValueError: If probabilities are to be learnt and there are none.
     """
     rows = np.flatnonzero(manifest["split"] == split)
     labels = manifest[column].to_numpy(np.int64)[rows]
-    is_learnt = split == "train" or balance == "none"
-    shares = learning_shares(labels, balance if is_learnt else "class_weights")
-    return Labelled(np.ascontiguousarray(pixels[rows]), labels, shares)
+    images = np.ascontiguousarray(pixels[rows])
+    if split != "train":
+        return Labelled(
+            images, labels, learning_shares(labels, "none" if balance == "none" else "class_weights")
+        )
+    shares, learnt = learning_shares(labels, balance), manifest.iloc[rows]
+    targets = loss_targets(learnt_probabilities(learnt, probabilities_of)) if probabilities_of else None
+    return Labelled(
+        images,
+        labels,
+        replace(shares, weights=shares.weights * given_weights(learnt)),
+        targets,
+    )

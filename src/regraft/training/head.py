@@ -18,6 +18,7 @@ from regraft.heads.layers import LinearLayers, MlpLayers
 from regraft.heads.targets import target_for
 from regraft.training.balance import Balance, measuring_weights
 from regraft.training.features import select_stages
+from regraft.training.learnt import LearnFrom, given_weights, learnt_probabilities
 from regraft.training.linear_probe import LinearProbe, SolverSettings, fit_linear_probe
 from regraft.training.mlp_head import MlpSettings, fit_mlp_head
 
@@ -37,6 +38,7 @@ def fit_head(
     balance: Balance = "none",
     stages: Sequence[str] | None = None,
     view_features: NDArray[np.float32] | None = None,
+    learn_from: LearnFrom = "labels",
 ) -> tuple[Head, dict[str, Any]]:
     """Fit a head on pooled features of a backbone.
 
@@ -51,6 +53,7 @@ def fit_head(
         stages: Whose features are put side by side, in depth order; None for those of the backbone's cut.
         view_features: `(V * N, D)` float32, of further views of all images, view after view: of training images
             they are learnt from as well. A linear head sees views of one image on one side of a fold.
+        learn_from: The labels, or the probabilities that the source gives beside them.
 
     Returns:
         The head for raw features of these stages, and how it was found: a summary and a row a candidate or an epoch.
@@ -81,14 +84,18 @@ def fit_head(
     with torch.device("meta"):  # else initial weights nobody wants are drawn from the global generator
         modules = layers.build(feature_dim, target.num_outputs)
     modules.to_empty(device="cpu")
+    images = manifest.iloc[np.tile(train, num_views)]
+    probabilities = learnt_probabilities(images, names) if learn_from == "probabilities" else None
     if isinstance(settings, SolverSettings):
         groups = np.tile(group_numbers(manifest.iloc[train]), num_views)
+        weights = measuring_weights(data["train"][1], balance) * given_weights(images)
         probe = fit_linear_probe(
             *data["train"],
             num_classes=len(names),
             groups=groups,
             settings=settings,
-            weights=measuring_weights(data["train"][1], balance),
+            weights=weights / weights.mean(),
+            targets=probabilities,
         )
         _put_into(modules, probe)
         summary: dict[str, Any] = {
@@ -101,7 +108,16 @@ def fit_head(
         rows = probe.history
         used_up = f"{probe.iterations} iterations; raise train_head.head.max_iterations, or the penalties"
     else:
-        fitted = fit_mlp_head(modules, target, data["train"], data["val"], settings=settings, balance=balance)
+        fitted = fit_mlp_head(
+            modules,
+            target,
+            data["train"],
+            data["val"],
+            settings=settings,
+            balance=balance,
+            probabilities=probabilities,
+            weights=given_weights(images),
+        )
         modules, rows = fitted.head, fitted.history
         summary = {
             "criterion": f"no lower log-loss on val for {settings.patience} epochs",

@@ -13,7 +13,8 @@ from torch import nn
 
 from regraft.heads.targets import BinaryTarget, MulticlassTarget
 from regraft.messages import report_metrics
-from regraft.training.balance import Balance, draw_order, learning_shares, measuring_weights
+from regraft.training.balance import Balance, Floats, draw_order, learning_shares, measuring_weights
+from regraft.training.learnt import loss_targets
 from regraft.training.reproducibility import numpy_generator, seed_for
 
 Ints = NDArray[np.int64]
@@ -58,6 +59,8 @@ def fit_mlp_head(
     *,
     settings: MlpSettings,
     balance: Balance = "none",
+    probabilities: Floats | None = None,
+    weights: Floats | None = None,
 ) -> FittedHead:
     """Train on standardised features; the epoch with the lowest log-loss on `val` is handed back.
 
@@ -70,6 +73,8 @@ def fit_mlp_head(
         val: The same, of the validation split.
         settings: See there.
         balance: What is done about classes of unequal size; unless it is `none`, every class counts the same on `val`.
+        probabilities: `(N, K)` class probabilities, learnt instead of the labels of `train`.
+        weights: `(N,)`, mean 1, what each image of `train` counts beside its class; all 1 if None.
     """
     mean, scale = train[0].mean(axis=0), train[0].std(axis=0)
     scale = np.where(scale > 1e-6, scale, 1.0).astype(np.float32)
@@ -80,7 +85,8 @@ def fit_mlp_head(
         features, labels = torch.from_numpy((train[0] - mean) / scale), torch.from_numpy(train[1])
         val_features, val_labels = torch.from_numpy((val[0] - mean) / scale), torch.from_numpy(val[1])
         shares = learning_shares(train[1], balance)
-        weights = torch.from_numpy(shares.weights).float()
+        counted = torch.from_numpy(shares.weights * (1 if weights is None else weights)).float()
+        targets = labels if probabilities is None else torch.from_numpy(loss_targets(probabilities))
         val_weights = torch.from_numpy(measuring_weights(val[1], balance))
         optimiser = torch.optim.AdamW(
             head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -93,7 +99,7 @@ def fit_mlp_head(
             total = 0.0
             for rows in torch.split(torch.from_numpy(order), settings.batch_size):
                 logits = head(features[rows])
-                loss = target.loss(logits, labels[rows], label_smoothing=0.0, weights=weights[rows])
+                loss = target.loss(logits, targets[rows], label_smoothing=0.0, weights=counted[rows])
                 optimiser.zero_grad()
                 torch.autograd.backward(loss)
                 optimiser.step()

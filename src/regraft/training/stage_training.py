@@ -96,7 +96,8 @@ def examples(
         compute=compute,
         store=store,
     )
-    return Examples(inputs, split.labels, split.shares or learning_shares(split.labels, "none"))
+    shares = split.shares or learning_shares(split.labels, "none")
+    return Examples(inputs, split.labels, shares, split.labels if split.targets is None else split.targets)
 
 
 def freeze_depthwise(module: nn.Module) -> None:

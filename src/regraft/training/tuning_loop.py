@@ -38,11 +38,13 @@ _TRIED_IMAGES = 4  # norms that adapt need several
 
 @dataclass(frozen=True)
 class Examples:
-    """What the first trained stage sees of the images of a split, their labels `(N,)`, and what each counts."""
+    """What the first trained stage sees of the images of a split, their labels `(N,)`, what each counts, and what is
+    learnt of its class, as the target's loss takes it."""
 
     inputs: BorderInputs
     labels: Ints
     shares: Shares
+    targets: NDArray[Any]
 
 
 @dataclass
@@ -180,7 +182,7 @@ class TuningLoop:
             part = slice(start, start + size)
             with self._norms.observing(len(rows[part])) as observed:
                 logits = self._logits(mixed, train.inputs.batch(rows[part], views[part]))
-            targets = torch.as_tensor(train.labels[rows[part]], device=logits.device)
+            targets = torch.as_tensor(train.targets[rows[part]], device=logits.device)
             weights = torch.as_tensor(
                 train.shares.weights[rows[part]], dtype=logits.dtype, device=logits.device
             )
@@ -236,7 +238,7 @@ class TuningLoop:
         digest = hashlib.sha256(repr(self._settings).encode())
         digest.update(tensor_digest(self._classifier).encode())
         for split in (train, val):
-            for array in (split.labels, split.shares.weights, split.shares.draws):
+            for array in (split.labels, split.targets, split.shares.weights, split.shares.draws):
                 digest.update(array.tobytes())
         return digest.hexdigest()
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from regraft.options.compute import ComputeOptions
 from regraft.options.fine_tune import FineTuneOptions
+from regraft.options.train_head import TrainHeadOptions
 
 
 def fine_tune(
@@ -21,6 +22,7 @@ def fine_tune(
     activations: Any,
     fine_tune_save_points: Any,
     options: FineTuneOptions,
+    train_head: TrainHeadOptions,
     compute: ComputeOptions,
 ) -> tuple[Any, dict[str, Any], list[dict[str, Any]]]:
     """The classifier of the best epoch, every epoch's losses, and what moved."""
@@ -31,12 +33,22 @@ def fine_tune(
     from regraft.training.reproducibility import reproducible
 
     probe = assemble(backbone, head, Preprocessing.model_validate(preprocessing), views=options.predict_views)
+    learns_probabilities = train_head.learn_from == "probabilities"
     resolved = compute.resolve()
     with reproducible(resolved):
         result = fine_tune(
             probe,
-            labelled(pixels, manifest, "train", head.target.column, balance["chosen"]),
-            labelled(pixels, manifest, "val", head.target.column, balance["chosen"]),
+            *(
+                labelled(
+                    pixels,
+                    manifest,
+                    split,
+                    head.target.column,
+                    balance["chosen"],
+                    probabilities_of=head.target.label_names if learns_probabilities else (),
+                )
+                for split in ("train", "val")
+            ),
             settings=options.settings(),
             compute=resolved,
             store=activations,

@@ -21,6 +21,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "activations",
                     "fine_tune_save_points",
                     "params:fine_tune",
+                    "params:train_head",
                     "params:compute",
                 ],
                 ["classifier", "fine_tune_history", "stage_receipt"],

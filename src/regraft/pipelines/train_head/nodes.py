@@ -28,4 +28,5 @@ def train_head(
         layers=options.head.layers(),
         settings=options.head.settings(),
         balance=options.balance,
+        learn_from=options.learn_from,
     )

@@ -1,0 +1,56 @@
+"""What a model learns of an image's class: its label, or the probability of each class; and what the image counts.
+
+Knows the manifest as a table: no model, no pixels. `val` and `test` are measured against labels whatever is learnt.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from regraft.images.soft_labels import WEIGHT, soft_labels
+from regraft.training.balance import Floats
+
+LearnFrom = Literal["labels", "probabilities"]
+
+
+def learnt_probabilities(images: pd.DataFrame, label_names: Sequence[str]) -> Floats:
+    """`(N, K)` float64 class probabilities to learn.
+
+    Args:
+        images: Rows of the manifest.
+        label_names: K names, in the order of the classes.
+
+    Raises:
+        ValueError: If the source gives none.
+    """
+    probabilities = soft_labels(images, label_names)
+    if probabilities is None:
+        raise ValueError(
+            "train_head.learn_from is 'probabilities', but the source gives none: name their columns in "
+            "ingest.source.probability_columns (a csv), or set train_head.learn_from to 'labels'"
+        )
+    return probabilities
+
+
+def given_weights(images: pd.DataFrame) -> Floats:
+    """`(N,)` float64, mean 1: what the source says each image counts; all 1 where it says nothing.
+
+    Raises:
+        ValueError: If all of these are 0.
+    """
+    weights = images[WEIGHT].to_numpy(np.float64) if WEIGHT in images else np.ones(len(images))
+    if not weights.sum():
+        raise ValueError(
+            "all training images have the weight 0 (ingest.source.weight_column): nothing to learn"
+        )
+    normalised: Floats = weights / weights.mean()
+    return normalised
+
+
+def loss_targets(probabilities: Floats) -> NDArray[np.float32]:
+    """What the loss of a target takes for class probabilities: `(N,)` of the second class for two, else `(N, K)`."""
+    targets = probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
+    return np.ascontiguousarray(targets, np.float32)

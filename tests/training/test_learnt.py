@@ -1,0 +1,25 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from regraft.training.learnt import given_weights, learnt_probabilities, loss_targets
+
+
+def test_probabilities_that_are_not_there_are_told() -> None:
+    images = pd.DataFrame({"soft_a": [0.25, 1], "soft_b": [0.75, 0]})
+    np.testing.assert_allclose(learnt_probabilities(images, ("a", "b")), [[0.25, 0.75], [1, 0]])
+    with pytest.raises(ValueError, match=r"ingest\.source\.probability_columns"):
+        learnt_probabilities(images, ("a", "c"))
+
+
+def test_weights_have_mean_1_and_are_1_where_the_source_says_nothing() -> None:
+    assert given_weights(pd.DataFrame({"weight": [1.0, 3.0]})).tolist() == [0.5, 1.5]
+    assert given_weights(pd.DataFrame({"other": [1.0, 3.0]})).tolist() == [1, 1]
+    with pytest.raises(ValueError, match="weight 0"):
+        given_weights(pd.DataFrame({"weight": [0.0, 0.0]}))
+
+
+def test_a_loss_takes_one_probability_for_two_classes() -> None:
+    assert loss_targets(np.array([[0.25, 0.75]])).tolist() == [0.75]
+    assert loss_targets(np.array([[0.25, 0.5, 0.25]])).tolist() == [[0.25, 0.5, 0.25]]
+    assert loss_targets(np.array([[0.25, 0.75]])).dtype == np.float32
