@@ -52,6 +52,14 @@ def test_every_step_is_checked() -> None:
     ("path", "value", "fault"),
     [
         # a key that is not there
+        # stages of the head
+        (
+            "train_head.features",
+            ["stem", "blocks.9"],
+            "train_head.features: unknown stage of efficientnet_lite0",
+        ),
+        ("train_head.features", ["stem", "stem"], "train_head.features: stages named twice: stem"),
+        ("build_backbone.cut", "blocks.9", "conv_head; or auto. Did you mean"),
         ("fine_tun", {}, "unknown key 'fine_tun'; did you mean 'fine_tune'?"),
         ("nonsense", {}, "unknown key 'nonsense'; known: ingest, normalize, build_backbone"),
         ("fine_tune.learning_rte", 1, "fine_tune: unknown key 'learning_rte'; did you mean 'learning_rate'?"),
@@ -255,3 +263,10 @@ def test_checking_imports_nothing_heavy() -> None:
         [sys.executable, "-c", f"import pandas; {script}"], capture_output=True, check=True, text=True
     )
     assert "pandas" in planted.stdout.split()
+
+
+def test_named_stages_and_an_automatic_cut_exclude_each_other(shipped: dict[str, Any]) -> None:
+    parameters = with_change(shipped, "build_backbone.cut", "auto")
+    check_parameters(parameters)
+    fault = fault_of(with_change(parameters, "train_head.features", ["stem"]))
+    assert "train_head.features: stages are named, and build_backbone.cut: auto would choose them" in fault

@@ -74,7 +74,7 @@ class TerminalHook:
 
     @hook_impl
     def after_pipeline_run(self, catalog: "CatalogProtocol[Any, Any]", pipeline: "Pipeline") -> None:
-        """The result, where the pipeline ends with a registration, a comparison or a sweep."""
+        """The result, where the pipeline ends with a registration, a comparison, a sweep or probes."""
         self._bar.close()
         minutes = (time.monotonic() - self._run_started_s) / 60
         made = {name for node in pipeline.nodes for name in node.outputs}
@@ -85,6 +85,11 @@ class TerminalHook:
             )
         if "best_parameters" in made:
             lines += sweep_lines(catalog.load("sweep_trials"), tracking=self._tracking("no new run"))
+        if "depth_report" in made:
+            from regraft.evaluation.depth_report import depth_table
+
+            lines += ["", *depth_table(catalog.load("depth_scores"))]
+            lines.append("figure and differences: data/08_reporting/depth_report.html")
         if "registration" in made:
             told = self._tracking("no new run, the registry stays as it is")
             lines += closing_table(
@@ -110,7 +115,7 @@ class TerminalHook:
         step.num_left -= 1
         if step.num_left == 0 and self._verbosity:
             self._bar.close()
-            facts = "; ".join(step.facts) or ("done" if step.seconds else "up to date")
+            facts = "; ".join(filter(None, step.facts)) or ("done" if step.seconds else "up to date")
             print(f"{name:<15} {facts:<86} {step.seconds:6.1f} s", file=sys.stderr, flush=True)
 
 
@@ -194,6 +199,11 @@ _FACTS: dict[str, Callable[[Any], str]] = {
         f"{backbone.spec.name}, {sum(p.numel() for p in backbone.parameters()) / 1e6:.1f} M weights"
     ),
     "features": lambda blocks: f"{blocks.shape[1]:,} features of every stage",
+    "depth_scores": lambda scores: (
+        f"best by {scores['metric'].replace('_', '-')}: {scores['choice']['last']['stage']} alone, "
+        f"{scores['choice']['concat']['stage']} with all before it"
+    ),
+    "head_stages": lambda chosen: f"cut after {chosen['stages'][-1]}" if chosen["reason"] else "",
     "head_history": _head,
     "fine_tune_history": _fine_tuning,
     "metrics": _measured,

@@ -259,7 +259,7 @@ def build_backbone(
     spec = get_spec(name)
     kept = spec.stages_up_to(cut)
     stages = spec.split(_build_with_weights(spec, weights))
-    widths = _feature_dims(spec, pooling)
+    widths = feature_dims_of(spec, pooling)
     return Backbone(spec, {stage: stages[stage] for stage in kept}, widths, receipt, pooling).eval()
 
 
@@ -304,7 +304,7 @@ def _has_derived_buffers(model: nn.Module) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _feature_dims(spec: BackboneSpec, pooling: Pooling) -> dict[str, int]:
+def feature_dims_of(spec: BackboneSpec, pooling: Pooling) -> dict[str, int]:
     """Pooled feature length of every stage, from a pass without memory or arithmetic."""
     model = build_on_meta(spec)
     stages = spec.split(model)

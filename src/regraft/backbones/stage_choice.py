@@ -94,6 +94,42 @@ def candidates(stages: Mapping[str, nn.Module]) -> tuple[Unfreeze, ...]:
     return tuple(found.values())
 
 
+def check_head_stages(
+    features: str | Sequence[str], stages: Sequence[str], *, network: str, cut: str | None
+) -> list[str]:
+    """What is wrong with the stages a head is to see, a sentence a fault.
+
+    Args:
+        features: `last`, `concat`, or names of stages.
+        stages: The network's, up to its cut, in depth order.
+        network: Its name, for the sentences.
+        cut: As the configuration says it.
+    """
+    if isinstance(features, str):
+        return []
+    faults = [
+        str(unknown_name(f"stage of {network}", stage, stages)) for stage in features if stage not in stages
+    ]
+    if repeated := sorted({stage for stage in features if list(features).count(stage) > 1}):
+        faults.append(f"stages named twice: {', '.join(repeated)}")
+    if cut == "auto":
+        faults.append("stages are named, and build_backbone.cut: auto would choose them; set it to null")
+    return faults
+
+
+def choose_head_stages(features: str | Sequence[str], stages: Sequence[str]) -> tuple[str, ...]:
+    """The stages whose pooled features a head sees, in depth order.
+
+    Args:
+        features: `last`, `concat`, or names of stages.
+        stages: The network's, up to its cut, in depth order.
+    """
+    if features == "concat":
+        return tuple(stages)
+    wanted = {stages[-1]} if features == "last" else set(features)
+    return tuple(stage for stage in stages if stage in wanted)
+
+
 def check_unfreeze(unfreeze: Unfreeze, stages: Sequence[str], *, network: str) -> list[str]:
     """What is wrong with a choice for a network, a sentence a fault.
 

@@ -1,21 +1,89 @@
 """How good the probes of every depth are, which differences are real, and the depth that follows from them.
 
-Knows predictions of images that were held out within train; no features, no network.
+Looks at training images alone, each judged by a probe that had not learnt from its group; knows no network.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from regraft.evaluation.intervals import Bootstrap, resample_weights
 from regraft.evaluation.metrics import FloatArray, IntArray
-from regraft.training.depth import DepthProbe
+from regraft.training.depth import DepthProbe, probe_depths
+from regraft.training.head import group_numbers
+from regraft.training.linear_probe import SolverSettings
 
 DepthMetric = Literal["accuracy", "log_loss"]
 _SIGN = {"accuracy": 1, "log_loss": -1}
 _FAMILIES: tuple[Literal["last", "concat"], ...] = ("last", "concat")
 _LEAST_PROBABILITY = np.finfo(np.float64).eps  # as scikit-learn counts a probability of 0
+
+
+def score_depths(
+    features: NDArray[np.float32],
+    feature_dims: Mapping[str, int],
+    manifest: pd.DataFrame,
+    label_names: Mapping[str, Sequence[str]],
+    *,
+    settings: SolverSettings,
+    bootstrap: Bootstrap,
+    metric: DepthMetric,
+) -> dict[str, Any]:
+    """Probe every depth on the training images of a manifest, and say which depth follows.
+
+    Args:
+        features: `(N, D)` float32, the stages side by side, rows as in the manifest.
+        feature_dims: Length of each stage's features, in depth order.
+        manifest: `split`, `group` and the target's column of numbers; rows of `val` and `test` are not looked at.
+        label_names: The one target.
+        settings: How each probe is fitted.
+        bootstrap: How intervals are drawn.
+        metric: What decides.
+
+    Returns:
+        JSON-serialisable: `choice`, by kind of features the `stage` and the `reason`; `rows`, one a stage with `step`,
+        `stage`, and `last` and `concat` with `feature_dim`, `accuracy` and `log_loss`; `differences`, one a probe with
+        `minus_best` and `minus_last`; and what it was measured on.
+    """
+    ((column, names),) = label_names.items()
+    chosen = np.flatnonzero(manifest["split"] == "train")
+    train = manifest.iloc[chosen]
+    labels = train[column].to_numpy(np.int64)
+    groups = [None if pd.isna(group) else str(group) for group in train["group"]]
+    probes = probe_depths(
+        np.ascontiguousarray(features[chosen]),
+        feature_dims,
+        labels,
+        num_classes=len(names),
+        groups=group_numbers(train),
+        settings=settings,
+    )
+    table = measure_depths(probes, labels, groups=groups, bootstrap=bootstrap)
+    by_place = {(row["features"], row["stage"]): row for row in table}
+    choice = {kind: choose_depth(table, features=kind, metric=metric) for kind in _FAMILIES}
+    shown = ("feature_dim", "accuracy", "log_loss")
+    return {
+        "metric": metric,
+        "confidence": bootstrap.confidence,
+        "num_images": len(labels),
+        "num_groups": len({group for group in groups if group is not None}),
+        "num_folds": settings.num_folds,
+        "choice": {kind: {"stage": stage, "reason": reason} for kind, (stage, reason) in choice.items()},
+        "rows": [
+            {
+                "step": step,
+                "stage": stage,
+                **{kind: {key: by_place[kind, stage][key] for key in shown} for kind in _FAMILIES},
+            }
+            for step, stage in enumerate(feature_dims)
+        ],
+        "differences": [
+            {key: row[key] for key in ("features", "stage", "minus_best", "minus_last")} for row in table
+        ],
+    }
 
 
 def measure_depths(
@@ -106,9 +174,13 @@ def choose_depth(
     chosen = next(equal)
     what = metric.replace("_", "-")
     if chosen is best:
+        others = (
+            "no stage is shallower"
+            if chosen is rows[0]
+            else "all shallower are more than a standard error worse"
+        )
         return chosen["stage"], (
-            f"{best['stage']} has the best {what} of all depths, {best[metric]['value']:.3f}, and every shallower one "
-            "is more than a standard error worse"
+            f"{best['stage']} has the best {what} of all depths, {best[metric]['value']:.3f}, and {others}"
         )
     return chosen["stage"], (
         f"{chosen['stage']} has {what} {chosen[metric]['value']:.3f}; the best, {best['stage']} with "

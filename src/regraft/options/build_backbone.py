@@ -11,6 +11,8 @@ from regraft.backbones.zoo import get_spec
 from regraft.images.folders import require_file
 from regraft.options.schema import Options
 
+AUTO_CUT = "auto"
+
 
 class BuildBackboneOptions(Options):
     """A pretrained network without its classifier.
@@ -18,7 +20,7 @@ class BuildBackboneOptions(Options):
     Attributes:
         name: A row of the zoo, or `timm:<name>`.
         weights: Pretrained (by name, null for the default), from a file, or random.
-        cut: The last stage kept; null keeps all.
+        cut: The last stage kept; null keeps all; `auto` leaves it to probes of every depth where the head is put on.
         batch_size: Images a forward pass, frozen.
     """
 
@@ -32,9 +34,14 @@ class BuildBackboneOptions(Options):
         """The zoo's row."""
         return get_spec(self.name)
 
+    @property
+    def fixed_cut(self) -> str | None:
+        """The cut where the backbone is loaded: all stages are kept as long as probes have not chosen."""
+        return None if self.cut == AUTO_CUT else self.cut
+
     def kept_stages(self) -> tuple[str, ...]:
-        """Stages up to the cut, in depth order."""
-        return self.spec.stages_up_to(self.cut)
+        """Stages up to the cut, in depth order; all where probes are to choose it."""
+        return self.spec.stages_up_to(self.fixed_cut)
 
     def external_paths(self) -> tuple[Path, ...]:
         """Files outside the catalog that the result depends on."""
@@ -52,7 +59,8 @@ class BuildBackboneOptions(Options):
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
         spec = get_spec(self.name)
-        spec.stages_up_to(self.cut)
+        if self.fixed_cut is not None and self.fixed_cut not in spec.stages:
+            raise unknown_name(f"stage of {self.name}", self.fixed_cut, spec.stages, hint="; or auto")
         wanted = self.weights.name if isinstance(self.weights, PretrainedWeights) else None
         if wanted is not None and wanted not in spec.weights_names:
             raise unknown_name(f"weights for {self.name}", wanted, spec.weights_names)

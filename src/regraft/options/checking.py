@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from regraft.backbones.stage_choice import check_unfreeze
+from regraft.backbones.stage_choice import check_head_stages, check_unfreeze
 from regraft.options.audit import AuditOptions
 from regraft.options.build_backbone import BuildBackboneOptions
 from regraft.options.compare import CompareOptions
@@ -19,6 +19,7 @@ from regraft.options.evaluate import EvaluateOptions
 from regraft.options.fine_tune import FineTuneOptions
 from regraft.options.ingest import IngestOptions
 from regraft.options.normalize import NormalizeOptions
+from regraft.options.probe import ProbeOptions
 from regraft.options.register import RegisterOptions
 from regraft.options.schema import Options
 from regraft.options.sweep import SweepOptions
@@ -28,6 +29,7 @@ SCHEMAS: dict[str, type[Options]] = {
     "ingest": IngestOptions,
     "normalize": NormalizeOptions,
     "build_backbone": BuildBackboneOptions,
+    "probe": ProbeOptions,
     "train_head": TrainHeadOptions,
     "fine_tune": FineTuneOptions,
     "evaluate": EvaluateOptions,
@@ -63,7 +65,9 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         except ValidationError as error:
             faults += [_describe(key, schema, fault) for fault in error.errors()]
     if "build_backbone" in valid:
-        faults += _misfits(valid["build_backbone"], valid.get("fine_tune"), valid.get("normalize"))
+        faults += _misfits(
+            valid["build_backbone"], valid.get("train_head"), valid.get("fine_tune"), valid.get("normalize")
+        )
     if len(faults) == 1:
         raise OptionsError(f"1 fault in the configuration: {faults[0]}")
     if faults:
@@ -72,10 +76,16 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
 
 
 def _misfits(
-    backbone: BuildBackboneOptions, fine_tune: FineTuneOptions | None, normalize: NormalizeOptions | None
+    backbone: BuildBackboneOptions,
+    train_head: TrainHeadOptions | None,
+    fine_tune: FineTuneOptions | None,
+    normalize: NormalizeOptions | None,
 ) -> list[str]:
     """What each step allows and the backbone does not."""
     faults, stages = [], backbone.kept_stages()
+    if train_head is not None:
+        found = check_head_stages(train_head.features, stages, network=backbone.name, cut=backbone.cut)
+        faults += [f"train_head.features: {fault}" for fault in found]
     if fine_tune is not None:
         found = check_unfreeze(fine_tune.unfreeze, stages, network=backbone.name)
         faults += [f"fine_tune.unfreeze: {fault}" for fault in found]

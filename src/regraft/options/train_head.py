@@ -93,10 +93,13 @@ class TrainHeadOptions(Options):
 
     Attributes:
         head: Its layers and how they are fitted.
+        features: What it sees: the pooled features of the `last` stage kept, of all stages kept side by side
+            (`concat`), or of the stages named.
         balance: What is done about classes of unequal size, here and in fine-tuning; `auto` chooses on `val`.
         learn_from: The labels, or the probabilities that the source gives beside them, here and in fine-tuning.
     """
 
+    features: Literal["last", "concat"] | Annotated[tuple[str, ...], Field(min_length=1)] = "last"
     balance: Literal["none", "class_weights", "balanced_sampler", "auto"]
     learn_from: Literal["labels", "probabilities"] = "labels"
     head: Annotated[LinearHeadOptions | MlpHeadOptions, Field(discriminator="kind")]

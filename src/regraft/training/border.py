@@ -4,6 +4,8 @@ Knows no labels and nothing of training; where the arrays are kept is the given 
 """
 
 import hashlib
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,6 +40,10 @@ class BorderInputs(Protocol):
         """Row `rows[i]` under view `views[i]` for each i: `(B, C, H, W)` float32 on the computing device."""
         ...
 
+    def pooled(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> dict[str, Tensor]:
+        """Of the same images, `(B, D)` float32 pooled features of earlier stages that the head takes as well."""
+        ...
+
 
 @dataclass(frozen=True)
 class PixelInputs:
@@ -57,23 +63,48 @@ class PixelInputs:
             memory_format=torch.channels_last
         )  # as the classifier predicts: the same bits
 
+    def pooled(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> dict[str, Tensor]:
+        """No stage lies before the images."""
+        return {}
+
 
 @dataclass(frozen=True)
 class CachedInputs:
-    """Border inputs read from one kept array a view, each `(N, C, H, W)`; bfloat16 is kept as its 16 bits."""
+    """Border inputs read from one kept array a view; bfloat16 is kept as its 16 bits.
+
+    Attributes:
+        arrays: Each `(N, C, H, W)`; or, with earlier stages, `(N, C·H·W + D)`, their pooled features behind.
+        device: Where batches are put.
+        shape: Of one image's activation at the border, `(C, H, W)`.
+        earlier: Widths of the pooled features of stages before the border, in depth order.
+    """
 
     arrays: tuple[NDArray[np.generic], ...]
     device: torch.device
+    shape: tuple[int, ...]
+    earlier: Mapping[str, int]
 
     def batch(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
         """See `BorderInputs.batch`."""
-        gathered = np.stack(
-            [self.arrays[view][row] for row, view in zip(rows.tolist(), views.tolist(), strict=True)]
-        )
-        tensor = torch.from_numpy(gathered)
+        part = slice(0, math.prod(self.shape)) if self.earlier else slice(None)
+        activation = self._gathered(rows, views, part).reshape(len(rows), *self.shape)
+        if activation.ndim == 4:
+            return activation.contiguous(memory_format=torch.channels_last)
+        return activation
+
+    def pooled(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> dict[str, Tensor]:
+        """See `BorderInputs.pooled`."""
+        if not self.earlier:
+            return {}
+        features = self._gathered(rows, views, slice(math.prod(self.shape), None))
+        return dict(zip(self.earlier, torch.split(features, list(self.earlier.values()), dim=1), strict=True))
+
+    def _gathered(self, rows: NDArray[np.int64], views: NDArray[np.int64], part: slice) -> Tensor:
+        kept = [self.arrays[view][row][part] for row, view in zip(rows.tolist(), views.tolist(), strict=True)]
+        tensor = torch.from_numpy(np.stack(kept))
         if tensor.dtype is torch.int16:
             tensor = tensor.view(torch.bfloat16)
-        return tensor.to(self.device, torch.float32).contiguous(memory_format=torch.channels_last)
+        return tensor.to(self.device, torch.float32)
 
 
 def border_inputs(
@@ -86,6 +117,7 @@ def border_inputs(
     batch_size: int,
     compute: Compute,
     store: ArrayStore,
+    stages: Sequence[str] = (),
 ) -> BorderInputs:
     """Run the frozen stages over every image and view once, or take what was kept of an earlier time.
 
@@ -97,19 +129,33 @@ def border_inputs(
         views: The views training will ask for.
         batch_size: Images a forward pass.
         compute: Device, precision, streams.
-        store: Keeps the arrays; a key depends on pixels, weights, preprocessing, view and arithmetic.
+        store: Keeps the arrays; a key depends on pixels, weights, preprocessing, view, stages and arithmetic.
+        stages: Whose pooled features the head takes; of those before the border they are kept in the same pass.
     """
     if border is None:
         return PixelInputs(pixels, preprocessing, compute.device)
     frozen = frozen_network(backbone, size=pixels.shape[1], compute=compute)
-    identity = _identity(backbone, border, pixels, preprocessing, batch_size=batch_size, compute=compute)
+    names = list(backbone.stages)
+    before = [stage for stage in stages if names.index(stage) < names.index(border)]
+    identity = _identity(
+        backbone, border, pixels, preprocessing, earlier=before, batch_size=batch_size, compute=compute
+    )
+    shape: tuple[int, ...] = ()
     arrays = []
     for view in range(num_views(views)):
-        blocks = _activations(
-            frozen, border, pixels, preprocessing, view=view, batch_size=batch_size, compute=compute
+        shape, blocks = _activations(
+            frozen,
+            border,
+            pixels,
+            preprocessing,
+            earlier=before,
+            view=view,
+            batch_size=batch_size,
+            compute=compute,
         )
         arrays.append(store.get_or_compute(f"{identity}-view{view}", blocks))
-    return CachedInputs(tuple(arrays), compute.device)
+    widths = {stage: backbone.feature_dims[stage] for stage in before}
+    return CachedInputs(tuple(arrays), compute.device, shape, widths)
 
 
 def _activations(
@@ -118,16 +164,25 @@ def _activations(
     pixels: NDArray[np.uint8],
     preprocessing: Preprocessing,
     *,
+    earlier: Sequence[str],
     view: int,
     batch_size: int,
     compute: Compute,
-) -> ArrayBlocks:
-    def activations_of(start: int, stop: int) -> NDArray[np.generic]:
+) -> tuple[tuple[int, ...], ArrayBlocks]:
+    """The shape of one image's activation, and what is kept of all images."""
+
+    def run(start: int, stop: int) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.inference_mode():
             images = normalize_pixels(torch.tensor(pixels[start:stop], device=compute.device), preprocessing)
-            activations = backbone.forward_range(
-                apply_view(images, view).to(compute.fast_dtype), None, border
-            )
+            images = apply_view(images, view).to(compute.fast_dtype)
+            return backbone.pooled_range(images, None, border, wanted=earlier)
+
+    def activations_of(start: int, stop: int) -> NDArray[np.generic]:
+        with torch.inference_mode():
+            activations, pooled = run(start, stop)
+            if pooled:
+                parts = [features.to(activations.dtype) for features in pooled.values()]
+                activations = torch.cat([activations.flatten(1), *parts], dim=1)
             activations = activations.contiguous().cpu()
             if activations.dtype is torch.bfloat16:
                 activations = activations.view(torch.int16)
@@ -141,12 +196,13 @@ def _activations(
         return np.concatenate(list(batches))
 
     probe = activations_of(0, 1)
-    return ArrayBlocks(
+    blocks = ArrayBlocks(
         shape=(len(pixels), *probe.shape[1:]),
         dtype=probe.dtype.name,
         block_rows=batch_size * _BLOCK_BATCHES,
         compute=compute_block,
     )
+    return (tuple(run(0, 1)[0].shape[1:]) if earlier else probe.shape[1:]), blocks
 
 
 def _identity(
@@ -155,6 +211,7 @@ def _identity(
     pixels: NDArray[np.uint8],
     preprocessing: Preprocessing,
     *,
+    earlier: Sequence[str],
     batch_size: int,
     compute: Compute,
 ) -> str:
@@ -166,4 +223,6 @@ def _identity(
     digest.update(preprocessing.model_dump_json().encode())
     # The size of a batch and the version of torch change the last bits: what is kept must be what would be computed.
     digest.update(f"{pixels.shape} {arithmetic_name(compute)} {batch_size}".encode())
+    if earlier:
+        digest.update(" ".join(earlier).encode())
     return digest.hexdigest()[:32]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regraft.backbones.backbone import Backbone
-from regraft.classifier.classifier import Classifier
+from regraft.classifier.classifier import Classifier, head_features
 from regraft.training.border import BorderInputs
 from regraft.training.reproducibility import Compute, map_streams
 
@@ -19,18 +19,33 @@ _LEAST_PROBABILITY = 1e-15  # of a label, or one mistake made in full confidence
 
 
 def logits_after(
-    classifier: Classifier, backbone: Backbone, first_stage: str | None, border: Tensor
+    classifier: Classifier,
+    backbone: Backbone,
+    first_stage: str | None,
+    inputs: BorderInputs,
+    rows: NDArray[np.int64],
+    views: NDArray[np.int64],
 ) -> Tensor:
-    """Logits `(B, K)` or `(B, 1)` from what the frozen stages before `first_stage` gave.
+    """Logits `(B, K)` or `(B, 1)` of some images from what the frozen stages before `first_stage` gave.
 
     Args:
         classifier: Its head is used.
         backbone: Its own, or another that computes the same.
         first_stage: The first to be run; None for none.
-        border: What that stage takes.
+        inputs: What that stage takes, and what the head takes of stages before it.
+        rows: Which images.
+        views: Under which view, one an image.
     """
-    activations = border if first_stage is None else backbone.forward_range(border, first_stage, None)
-    logits: Tensor = classifier.head(backbone.pool(activations.float()))
+    names = [None, *backbone.stages]
+    after = names[-1] if first_stage is None else names[names.index(first_stage) - 1]
+    features = head_features(
+        backbone,
+        classifier.stages,
+        inputs.batch(rows, views),
+        after=after,
+        pooled=inputs.pooled(rows, views),
+    )
+    logits: Tensor = classifier.head(features)
     return logits
 
 
@@ -48,8 +63,8 @@ def predict_examples(
     def probabilities_of(start: int) -> Tensor:
         with torch.no_grad():
             rows = np.arange(start, min(start + batch_size, num_images))
-            border = inputs.batch(rows, np.zeros_like(rows))
-            logits = logits_after(classifier, classifier.backbone, first_stage, border)
+            views = np.zeros_like(rows)
+            logits = logits_after(classifier, classifier.backbone, first_stage, inputs, rows, views)
             return classifier.target.probabilities(logits).cpu()
 
     starts = range(0, num_images, batch_size)

@@ -95,6 +95,7 @@ def examples(
         batch_size=settings.micro_batch_size,
         compute=compute,
         store=store,
+        stages=start.stages,
     )
     shares = split.shares or learning_shares(split.labels, "none")
     return Examples(inputs, split.labels, shares, split.labels if split.targets is None else split.targets)

@@ -181,7 +181,9 @@ class TuningLoop:
         def gradients_of(start: int) -> tuple[float, tuple[Tensor, ...], Observed]:
             part = slice(start, start + size)
             with self._norms.observing(len(rows[part])) as observed:
-                logits = self._logits(mixed, train.inputs.batch(rows[part], views[part]))
+                logits = logits_after(
+                    self._classifier, mixed, self._first_stage, train.inputs, rows[part], views[part]
+                )
             targets = torch.as_tensor(train.targets[rows[part]], device=logits.device)
             weights = torch.as_tensor(
                 train.shares.weights[rows[part]], dtype=logits.dtype, device=logits.device
@@ -224,9 +226,6 @@ class TuningLoop:
         )
         self._put_back(training_weights)
         return score(probabilities, val.labels, val.shares.weights)
-
-    def _logits(self, backbone: Backbone, border: Tensor) -> Tensor:
-        return logits_after(self._classifier, backbone, self._first_stage, border)
 
     def _put_back(self, weights: list[Tensor]) -> None:
         with torch.no_grad():

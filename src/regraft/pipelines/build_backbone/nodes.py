@@ -15,7 +15,7 @@ def load_backbone(options: BuildBackboneOptions) -> Any:
     from regraft.backbones.weights import load_weights
 
     weights, receipt = load_weights(options.spec, options.weights)
-    backbone = build_backbone(options.name, weights=weights, cut=options.cut, receipt=receipt)
+    backbone = build_backbone(options.name, weights=weights, cut=options.fixed_cut, receipt=receipt)
     freeze(backbone)
     return backbone
 
@@ -24,10 +24,10 @@ def extract_features(
     backbone: Any,
     pixels: Any,
     preprocessing: dict[str, Any],
-    options: BuildBackboneOptions,
+    batch_size: int,
     compute: ComputeOptions,
 ) -> Any:
-    """Pooled features of every stage, computed while they are saved."""
+    """Pooled features of every stage, computed while they are saved; only a cut that drops some makes them anew."""
     from regraft.images.preprocessing import Preprocessing
     from regraft.training.features import extract_features
 
@@ -35,6 +35,6 @@ def extract_features(
         backbone,
         pixels,
         Preprocessing.model_validate(preprocessing),
-        batch_size=options.batch_size,
+        batch_size=batch_size,
         compute=compute.resolve(),
     )

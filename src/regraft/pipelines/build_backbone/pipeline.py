@@ -12,7 +12,7 @@ def create_pipeline(**_: object) -> Pipeline:
             node(load_backbone, "params:build_backbone", "backbone", name="load_backbone"),
             node(
                 extract_features,
-                ["backbone", "pixels", "preprocessing", "params:build_backbone", "params:compute"],
+                ["backbone", "pixels", "preprocessing", "params:build_backbone.batch_size", "params:compute"],
                 "features",
                 name="extract_features",
             ),

@@ -7,7 +7,44 @@ from typing import Any
 
 import pandas as pd
 
+from regraft.options.build_backbone import AUTO_CUT, BuildBackboneOptions
+from regraft.options.probe import ProbeOptions
 from regraft.options.train_head import TrainHeadOptions
+
+
+def choose_stages(
+    features: Any,
+    backbone: Any,
+    manifest: pd.DataFrame,
+    label_names: dict[str, list[str]],
+    backbone_options: BuildBackboneOptions,
+    options: TrainHeadOptions,
+    probe: ProbeOptions,
+) -> dict[str, Any]:
+    """Stages whose features the head sees; the last is the cut, by probes of every depth where that is asked for."""
+    from regraft.backbones.stage_choice import choose_head_stages
+
+    stages, reason, scores = list(backbone.stages), None, None
+    if backbone_options.cut == AUTO_CUT:
+        from regraft.evaluation.depths import score_depths
+        from regraft.evaluation.intervals import Bootstrap
+
+        scores = score_depths(
+            features,
+            backbone.feature_dims,
+            manifest,
+            label_names,
+            settings=probe.settings(),
+            bootstrap=Bootstrap(probe.num_resamples, probe.confidence, probe.seed),
+            metric=probe.selection_metric,
+        )
+        choice = scores["choice"][options.features]
+        stages, reason = stages[: stages.index(choice["stage"]) + 1], choice["reason"]
+    return {
+        "stages": list(choose_head_stages(options.features, stages)),
+        "reason": reason,
+        "depth_scores": scores,
+    }
 
 
 def train_head(
@@ -15,9 +52,10 @@ def train_head(
     backbone: Any,
     manifest: pd.DataFrame,
     label_names: dict[str, list[str]],
+    head_stages: dict[str, Any],
     options: TrainHeadOptions,
 ) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """The head that sits on the backbone's cut, how it was found, and what is done about uneven classes."""
+    """The head that sits on the stages chosen, how it was found, and what is done about uneven classes."""
     from regraft.training.balanced_head import fit_balanced_head
 
     return fit_balanced_head(
@@ -29,4 +67,5 @@ def train_head(
         settings=options.head.settings(),
         balance=options.balance,
         learn_from=options.learn_from,
+        stages=head_stages["stages"],
     )

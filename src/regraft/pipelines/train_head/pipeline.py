@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
-from regraft.pipelines.train_head.nodes import train_head
+from regraft.pipelines.train_head.nodes import choose_stages, train_head
 
 
 def create_pipeline(**_: object) -> Pipeline:
@@ -10,11 +10,25 @@ def create_pipeline(**_: object) -> Pipeline:
     return Pipeline(
         [
             node(
+                choose_stages,
+                [
+                    "features",
+                    "backbone",
+                    "manifest",
+                    "label_names",
+                    "params:build_backbone",
+                    "params:train_head",
+                    "params:probe",
+                ],
+                "head_stages",
+                name="choose_stages",
+            ),
+            node(
                 train_head,
-                ["features", "backbone", "manifest", "label_names", "params:train_head"],
+                ["features", "backbone", "manifest", "label_names", "head_stages", "params:train_head"],
                 ["head", "head_history", "balance"],
                 name="train_head",
-            )
+            ),
         ],
         tags="train_head",
     )

@@ -1,0 +1,41 @@
+"""Nodes of the step `probe`: what each depth of the backbone says of the labels.
+
+Imports inside the functions, so that a configuration error is told before anything heavy is loaded.
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from regraft.options.probe import ProbeOptions
+
+
+def probe_depths(
+    features: Any,
+    backbone: Any,
+    manifest: pd.DataFrame,
+    label_names: dict[str, list[str]],
+    options: ProbeOptions,
+) -> dict[str, Any]:
+    """Every depth with its intervals, the differences, and the depth that follows."""
+    from regraft.evaluation.depths import score_depths
+    from regraft.evaluation.intervals import Bootstrap
+
+    return score_depths(
+        features,
+        backbone.feature_dims,
+        manifest,
+        label_names,
+        settings=options.settings(),
+        bootstrap=Bootstrap(options.num_resamples, options.confidence, options.seed),
+        metric=options.selection_metric,
+    )
+
+
+def draw_depths(depth_scores: dict[str, Any], backbone_name: str) -> tuple[Any, str]:
+    """The figure and the page."""
+    from regraft.evaluation.depth_figure import depth_figure
+    from regraft.evaluation.depth_report import render_depths
+
+    figure = depth_figure(depth_scores)
+    return figure, render_depths(depth_scores, figure, title=f"{backbone_name}: how deep to cut")
