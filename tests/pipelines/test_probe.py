@@ -4,6 +4,7 @@ import json
 import sqlite3
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from test_finetune import kedro_run, root  # noqa: F401  # the copied project is a fixture
 
@@ -37,3 +38,17 @@ def test_depths_are_probed_from_nothing_and_the_main_job_cuts_by_them(root: Path
     classifier = load_classifier(root / "data/06_models/classifier.safetensors")
     assert classifier.stages == stages == tuple(classifier.backbone.stages)
     assert load_head(root / "data/06_models/head.safetensors").stages == stages
+
+    (root / "data/01_raw/shapes/disc/broken.png").write_text("no picture")
+    for model in ("data/06_models/classifier.safetensors", "models:/shapes-classifier@champion"):
+        changes = f"predict.images=data/01_raw/shapes/disc,predict.model={model}"
+        predicted = kedro_run(root, "--pipeline", "predict", "--params", changes)
+        assert predicted.code == 0, predicted.err
+        assert "20 files predicted, 1 refused" in predicted.step("predict")
+        labels = pd.read_csv(root / "data/07_model_output/file_predictions.csv")["label"]
+        assert (labels == "disc").mean() > 0.8
+    refused = pd.read_csv(root / "data/07_model_output/refused_files.csv")
+    assert refused["path"].tolist() == ["data/01_raw/shapes/disc/broken.png"]
+    wrong = kedro_run(root, "--pipeline", "predict")
+    assert wrong.code != 0
+    assert "predict.images: which images?" in wrong.err

@@ -204,6 +204,10 @@ _FACTS: dict[str, Callable[[Any], str]] = {
         f"{scores['choice']['concat']['stage']} with all before it"
     ),
     "head_stages": lambda chosen: f"cut after {chosen['stages'][-1]}" if chosen["reason"] else "",
+    "prediction_run": lambda run: (
+        f"{run['num_predicted']:,} files predicted, {run['num_refused']:,} refused; see file_predictions.csv"
+        + (" and refused_files.csv" if run["num_refused"] else "")
+    ),
     "head_history": _head,
     "fine_tune_history": _fine_tuning,
     "metrics": _measured,

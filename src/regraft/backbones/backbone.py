@@ -258,7 +258,7 @@ def build_backbone(
     """
     spec = get_spec(name)
     kept = spec.stages_up_to(cut)
-    stages = spec.split(_build_with_weights(spec, weights))
+    stages = spec.split(build_network(spec, weights))
     widths = feature_dims_of(spec, pooling)
     return Backbone(spec, {stage: stages[stage] for stage in kept}, widths, receipt, pooling).eval()
 
@@ -277,8 +277,11 @@ def tensor_digest(module: nn.Module) -> str:
     return hash_tensors([*module.named_parameters(), *module.named_buffers()])
 
 
-def _build_with_weights(spec: BackboneSpec, weights: Mapping[str, Tensor] | None) -> nn.Module:
-    """On the meta device first: initialising what is overwritten anyway takes up to 3 s."""
+def build_network(spec: BackboneSpec, weights: Mapping[str, Tensor] | None) -> nn.Module:
+    """The original network on the CPU with some weights; None for zeros.
+
+    On the meta device first: initialising what is overwritten anyway takes up to 3 s.
+    """
     model = build_on_meta(spec)
     own = model.state_dict()
     if weights is None:

@@ -72,6 +72,11 @@ def list_class_folders(root: Path) -> list[tuple[str, str]]:
     return [(path, label) for label, below in found.items() for path in below.files]
 
 
+def list_files(root: Path) -> list[str]:
+    """Every file below a folder by name, at any depth, links followed; without hidden ones and litter."""
+    return sorted(_walk(root.as_posix()).files)
+
+
 def list_skipped(root: Path) -> list[tuple[str, str]]:
     """What `list_class_folders` does not look at, by path, and why."""
     if holds_shards(root):

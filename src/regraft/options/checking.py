@@ -19,6 +19,7 @@ from regraft.options.evaluate import EvaluateOptions
 from regraft.options.fine_tune import FineTuneOptions
 from regraft.options.ingest import IngestOptions
 from regraft.options.normalize import NormalizeOptions
+from regraft.options.predict import PredictOptions
 from regraft.options.probe import ProbeOptions
 from regraft.options.register import RegisterOptions
 from regraft.options.schema import Options
@@ -34,6 +35,7 @@ SCHEMAS: dict[str, type[Options]] = {
     "fine_tune": FineTuneOptions,
     "evaluate": EvaluateOptions,
     "register": RegisterOptions,
+    "predict": PredictOptions,
     "compare": CompareOptions,
     "audit": AuditOptions,
     "sweep": SweepOptions,

@@ -1,0 +1,47 @@
+"""Nodes of the step `predict`: a model's labels for files without any.
+
+Imports inside the functions, so that a configuration error is told before anything heavy is loaded.
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from regraft.options.build_backbone import BuildBackboneOptions
+from regraft.options.compute import ComputeOptions
+from regraft.options.predict import PredictOptions
+
+
+def predict_files(
+    registered_classifiers: Any,
+    options: PredictOptions,
+    backbone: BuildBackboneOptions,
+    compute: ComputeOptions,
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """The most probable labels of every file, the files refused, and how many there are of both."""
+    from pathlib import Path
+
+    from regraft.classifier import load_classifier
+    from regraft.classifier.pretrained import load_pretrained
+    from regraft.evaluation.predict_files import predict_files
+    from regraft.images.unlabelled import list_unlabelled
+    from regraft.training.reproducibility import reproducible
+
+    options.require_external()
+    assert options.images is not None, "require_external has refused it"
+    resolved = compute.resolve()
+    paths = list_unlabelled(options.images, path_column=options.path_column)
+    model: Any
+    if options.is_pretrained:
+        model = load_pretrained(backbone.spec, backbone.weights, device=resolved.device)
+    else:
+        if options.is_registered:
+            classifier = registered_classifiers.fetch(options.model)
+        else:
+            classifier = load_classifier(Path(options.model))
+        model = classifier.for_inference().to(resolved.device)
+    with reproducible(resolved):
+        predicted, refused = predict_files(
+            model, paths, top=options.top, batch_size=options.batch_size, num_workers=compute.worker_count
+        )
+    return predicted, refused, {"num_predicted": len(predicted), "num_refused": len(refused)}
