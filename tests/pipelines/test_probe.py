@@ -4,6 +4,7 @@ import json
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from test_finetune import kedro_run, root  # noqa: F401  # the copied project is a fixture
@@ -28,13 +29,20 @@ def test_depths_are_probed_from_nothing_and_the_main_job_cuts_by_them(root: Path
         ).fetchall()
     assert curve == [(row["step"], row["last"]["accuracy"]["value"]) for row in scores["rows"]]
 
-    changes = "build_backbone.cut=auto,train_head.features=concat,fine_tune.unfreeze={last: 1}"
+    features = np.load(root / "data/04_feature/features.npy")
+    assert np.load(root / "data/04_feature/view_features.npy", mmap_mode="r").shape == (0, features.shape[1])
+
+    changes = "build_backbone.cut=auto,build_backbone.views=mirror,train_head.features=concat,"
+    changes += "fine_tune.unfreeze={last: 1}"
     trained = kedro_run(root, "--pipeline", "finetune", "--params", changes)
     assert trained.code == 0, trained.err
     cut = scores["choice"]["concat"]["stage"]
     stages = backbone.spec.stages_up_to(cut)
     assert f"cut after {cut}" in trained.step("train_head")
     assert trained.files["data/04_feature/features.npy"] == probed.files["data/04_feature/features.npy"]
+    mirrored = np.load(root / "data/04_feature/view_features.npy")
+    assert mirrored.shape == features.shape
+    assert not np.array_equal(mirrored, features)
     classifier = load_classifier(root / "data/06_models/classifier.safetensors")
     assert classifier.stages == stages == tuple(classifier.backbone.stages)
     assert load_head(root / "data/06_models/head.safetensors").stages == stages

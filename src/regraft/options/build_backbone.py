@@ -1,7 +1,7 @@
 """What the step `build_backbone` may be told: which network, which weights, and where it is cut."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -21,12 +21,16 @@ class BuildBackboneOptions(Options):
         name: A row of the zoo, or `timm:<name>`.
         weights: Pretrained (by name, null for the default), from a file, or random.
         cut: The last stage kept; null keeps all; `auto` leaves it to probes of every depth where the head is put on.
+        pooling: What is kept of each stage's activation: each channel's mean over the positions, or its deviation too.
+        views: Views of the images that the head learns from; the same words as `fine_tune.views`.
         batch_size: Images a forward pass, frozen.
     """
 
     name: str
     weights: WeightsOptions
     cut: str | None
+    pooling: Literal["mean", "mean_and_deviation"] = "mean"
+    views: Literal["identity", "mirror", "flips", "dihedral"] = "identity"
     batch_size: Annotated[int, Field(ge=1, le=4096)]
 
     @property

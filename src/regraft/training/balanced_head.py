@@ -35,6 +35,7 @@ def fit_balanced_head(
     balance: Balance | Literal["auto"],
     stages: Sequence[str] | None = None,
     learn_from: LearnFrom = "labels",
+    view_features: NDArray[np.float32] | None = None,
 ) -> tuple[Head, dict[str, Any], dict[str, Any]]:
     """Fit a head; with `auto` one under each balance, of which one is chosen on `val`.
 
@@ -63,6 +64,7 @@ def fit_balanced_head(
             balance=each,
             stages=stages,
             learn_from=learn_from,
+            view_features=view_features,
         )
         for each in tried
     }

@@ -15,7 +15,9 @@ def load_backbone(options: BuildBackboneOptions) -> Any:
     from regraft.backbones.weights import load_weights
 
     weights, receipt = load_weights(options.spec, options.weights)
-    backbone = build_backbone(options.name, weights=weights, cut=options.fixed_cut, receipt=receipt)
+    backbone = build_backbone(
+        options.name, weights=weights, cut=options.fixed_cut, receipt=receipt, pooling=options.pooling
+    )
     freeze(backbone)
     return backbone
 
@@ -37,4 +39,27 @@ def extract_features(
         Preprocessing.model_validate(preprocessing),
         batch_size=batch_size,
         compute=compute.resolve(),
+    )
+
+
+def extract_view_features(
+    backbone: Any,
+    pixels: Any,
+    preprocessing: dict[str, Any],
+    views: Any,
+    batch_size: int,
+    compute: ComputeOptions,
+) -> Any:
+    """The same of every further view of the images; of none where only the images themselves are learnt from."""
+    from regraft.classifier.views import num_views
+    from regraft.images.preprocessing import Preprocessing
+    from regraft.training.features import extract_features
+
+    return extract_features(
+        backbone,
+        pixels,
+        Preprocessing.model_validate(preprocessing),
+        batch_size=batch_size,
+        compute=compute.resolve(),
+        views=range(1, num_views(views)),
     )

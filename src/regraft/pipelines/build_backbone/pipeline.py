@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
-from regraft.pipelines.build_backbone.nodes import extract_features, load_backbone
+from regraft.pipelines.build_backbone.nodes import extract_features, extract_view_features, load_backbone
 
 
 def create_pipeline(**_: object) -> Pipeline:
@@ -15,6 +15,19 @@ def create_pipeline(**_: object) -> Pipeline:
                 ["backbone", "pixels", "preprocessing", "params:build_backbone.batch_size", "params:compute"],
                 "features",
                 name="extract_features",
+            ),
+            node(
+                extract_view_features,
+                [
+                    "backbone",
+                    "pixels",
+                    "preprocessing",
+                    "params:build_backbone.views",
+                    "params:build_backbone.batch_size",
+                    "params:compute",
+                ],
+                "view_features",
+                name="extract_view_features",
             ),
         ],
         tags="build_backbone",

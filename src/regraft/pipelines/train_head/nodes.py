@@ -49,6 +49,7 @@ def choose_stages(
 
 def train_head(
     features: Any,
+    view_features: Any,
     backbone: Any,
     manifest: pd.DataFrame,
     label_names: dict[str, list[str]],
@@ -68,4 +69,5 @@ def train_head(
         balance=options.balance,
         learn_from=options.learn_from,
         stages=head_stages["stages"],
+        view_features=view_features,
     )

@@ -25,7 +25,15 @@ def create_pipeline(**_: object) -> Pipeline:
             ),
             node(
                 train_head,
-                ["features", "backbone", "manifest", "label_names", "head_stages", "params:train_head"],
+                [
+                    "features",
+                    "view_features",
+                    "backbone",
+                    "manifest",
+                    "label_names",
+                    "head_stages",
+                    "params:train_head",
+                ],
                 ["head", "head_history", "balance"],
                 name="train_head",
             ),
