@@ -17,7 +17,10 @@ def random_network(spec: BackboneSpec, *, seed: int = 0) -> tuple[nn.Module, dic
         for key, tensor in network.state_dict().items()
         if not key.startswith(dropped)
     }
-    network.load_state_dict(state, strict=False, assign=True)
+    versioned = network.state_dict()  # MNASNet loads no state without a version
+    versioned.clear()
+    versioned.update(state)
+    network.load_state_dict(versioned, strict=False, assign=True)
     return network, state
 
 

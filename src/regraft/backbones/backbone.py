@@ -245,7 +245,7 @@ def build_backbone(
     """A backbone on the CPU in evaluation mode.
 
     Args:
-        name: A name of the zoo, or `timm:<any name of timm>`.
+        name: A name of the zoo, `timm:<any name of timm>` or `torchvision:<any of torchvision.models>`.
         weights: As `load_weights` gives them, on the original network's keys; copied. None for
             zeros, where `load_state_dict` is to follow.
         cut: The last stage kept; None keeps all.
@@ -293,11 +293,13 @@ def build_network(spec: BackboneSpec, weights: Mapping[str, Tensor] | None) -> n
         # A classifier of another size is not used: it stays on the meta device, and no stage holds it.
         fitting = [key for key, tensor in state.items() if key in own and tensor.shape == own[key].shape]
         usable = {key: state[key].clone() for key in fitting}
+    own.clear()  # not a plain dict: MNASNet asks for the version that a network's own state carries
+    own.update(usable)
     if _has_derived_buffers(model):
         model = build_initialised(spec, seed=0)
-        model.load_state_dict(usable, strict=False)
+        model.load_state_dict(own, strict=False)
     else:
-        model.load_state_dict(usable, strict=False, assign=True)
+        model.load_state_dict(own, strict=False, assign=True)
     return model
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from torch import nn
@@ -156,17 +156,18 @@ def split_timm_chain(model: nn.Module) -> Stages:
     classifiers = network.pretrained_cfg.get("classifier") or ()
     classifiers = (classifiers,) if isinstance(classifiers, str) else classifiers
     heads = {"global_pool", "head", "head_drop", *(name.partition(".")[0] for name in classifiers)}
-    members: list[tuple[str, nn.Module]] = []
-    for name, child in itertools.takewhile(lambda item: item[0] not in heads, network.named_children()):
-        is_list = isinstance(child, (nn.Sequential, nn.ModuleList))
-        if is_list and name in ("blocks", "stages", "layers", "features"):
-            members += [(f"{name}.{inner}", member) for inner, member in child.named_children()]
-        else:
-            members.append((name, child))
-    stages = _group(members, has_own_stage=_has_matrix)
-    for stage in stages.values():
-        stage.apply(_compute_out_of_place)
+    stages = _chain_until(network, heads)
     return _channels_first(stages) if str(getattr(network, "output_fmt", "")) == "NHWC" else stages
+
+
+def split_torchvision_chain(model: nn.Module) -> Stages:
+    """The same for any classification network of torchvision."""
+    network: Any = model
+    stages = _chain_until(network, {"aux1", "avgpool", "dropout", "fc", "classifier", "head", "heads"})
+    if stages and getattr(network, "transform_input", False):
+        first = next(iter(stages))
+        stages[first] = _join([("rescale", InceptionInput()), ("first", stages[first])])
+    return stages
 
 
 SPLITTERS: dict[str, Callable[[nn.Module], Stages]] = {
@@ -182,6 +183,7 @@ SPLITTERS: dict[str, Callable[[nn.Module], Stages]] = {
     "xception": split_xception,
     "timm_vit": split_timm_vit,
     "timm_chain": split_timm_chain,
+    "torchvision_chain": split_torchvision_chain,
 }
 
 
@@ -205,6 +207,21 @@ def _children(model: nn.Module, names: Iterable[str]) -> Stages:
 
 def _chain(container: nn.Module, prefix: str) -> Stages:
     return _group([(f"{prefix}.{name}", member) for name, member in container.named_children()])
+
+
+def _chain_until(model: nn.Module, heads: Collection[str]) -> Stages:
+    """Children in the order they stand in, up to the first of the heads; lists of blocks by their members."""
+    members: list[tuple[str, nn.Module]] = []
+    for name, child in itertools.takewhile(lambda item: item[0] not in heads, model.named_children()):
+        is_list = isinstance(child, (nn.Sequential, nn.ModuleList))
+        if is_list and name in ("blocks", "stages", "layers", "features", "trunk_output"):
+            members += [(f"{name}.{inner}", member) for inner, member in child.named_children()]
+        else:
+            members.append((name, child))
+    stages = _group(members, has_own_stage=_has_matrix)
+    for stage in stages.values():
+        stage.apply(_compute_out_of_place)
+    return stages
 
 
 def _compute_out_of_place(module: Any) -> None:

@@ -17,17 +17,19 @@ from regraft.backbones.spec import (
 )
 
 TIMM_PREFIX = "timm:"
+TORCHVISION_PREFIX = "torchvision:"
 
 
 def get_spec(name: str) -> BackboneSpec:
-    """The row of a backbone, or a row made on the spot for `timm:<any name of timm>`.
+    """The row of a backbone, or a row made on the spot for any other network of timm or torchvision.
 
     Args:
-        name: A key of `BACKBONES`, or `timm:` and an architecture of timm, without tag.
+        name: A key of `BACKBONES`; `timm:` and an architecture of timm, without tag; or `torchvision:` and a
+            network of `torchvision.models`.
 
     Raises:
-        ValueError: If there is no such backbone; lists those there are, near names last. Also if a `timm:`
-            network cannot be cut into stages that run one after another.
+        ValueError: If there is no such backbone; lists those there are, near names last. Also if a network
+            without a row cannot be cut into stages that run one after another.
     """
     if name in BACKBONES:
         return BACKBONES[name]
@@ -35,7 +37,12 @@ def get_spec(name: str) -> BackboneSpec:
         from regraft.backbones.any_timm import spec_of_timm
 
         return spec_of_timm(name.removeprefix(TIMM_PREFIX))
-    raise unknown_name("backbone", name, BACKBONES, hint=f", or {TIMM_PREFIX}<any name of timm>")
+    if name.startswith(TORCHVISION_PREFIX):
+        from regraft.backbones.any_torchvision import spec_of_torchvision
+
+        return spec_of_torchvision(name.removeprefix(TORCHVISION_PREFIX))
+    hint = f", or {TIMM_PREFIX}<any name of timm>, or {TORCHVISION_PREFIX}<any name of torchvision.models>"
+    raise unknown_name("backbone", name, BACKBONES, hint=hint)
 
 
 def _numbered(prefix: str, count: int) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ class BuildBackboneOptions(Options):
     """A pretrained network without its classifier.
 
     Attributes:
-        name: A row of the zoo, or `timm:<name>`.
+        name: A row of the zoo, `timm:<name>` or `torchvision:<name>`.
         weights: Pretrained (by name, null for the default), from a file, or random.
         cut: The last stage kept; null keeps all; `auto` leaves it to probes of every depth where the head is put on.
         pooling: What is kept of each stage's activation: each channel's mean over the positions, or its deviation too.

@@ -20,7 +20,7 @@ class BackboneChoice(Options):
     """One backbone to compare.
 
     Attributes:
-        name: A row of the zoo, or `timm:<name>`.
+        name: A row of the zoo, `timm:<name>` or `torchvision:<name>`.
         weights: As `build_backbone.weights`; the first on offer where nothing is said.
         cut: The last stage kept; null keeps all.
     """
