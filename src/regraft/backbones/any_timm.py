@@ -23,6 +23,7 @@ from regraft.backbones.chain_check import (
     run_in_turn,
     uncuttable,
 )
+from regraft.backbones.memory import require_room_for_weights
 from regraft.backbones.spec import BackboneSpec, TimmWeights, unknown_name
 from regraft.backbones.splitting import SPLITTERS, Stages
 
@@ -38,13 +39,15 @@ def spec_of_timm(architecture: str) -> BackboneSpec:
         architecture: timm's name, without tag.
 
     Raises:
-        ValueError: If timm has no such network, or it cannot be cut into stages whose sequence equals it.
+        ValueError: If timm has no such network, it needs more memory than there is, or it cannot be cut into stages
+            whose sequence equals it.
     """
     if not timm.is_model(architecture):
         raise unknown_name("network of timm", architecture, timm.list_models())
     name = f"timm:{architecture}"
     draft = BackboneSpec(name, "timm", architecture, "timm_chain", (), (), ())
     model: Any = build_on_meta(draft)
+    require_room_for_weights(model, name)
     family = "timm_vit" if type(model) is VisionTransformer else "timm_chain"
     draft = replace(draft, family=family)
     config = model.pretrained_cfg

@@ -21,6 +21,7 @@ from regraft.backbones.chain_check import (
     run_in_turn,
     uncuttable,
 )
+from regraft.backbones.memory import require_room_for_weights
 from regraft.backbones.spec import BackboneSpec, TorchvisionWeights, unknown_name
 from regraft.backbones.zoo import BACKBONES, TORCHVISION_PREFIX
 
@@ -54,7 +55,8 @@ def spec_of_torchvision(architecture: str) -> BackboneSpec:
         architecture: torchvision's name of its builder (`regnet_y_400mf`).
 
     Raises:
-        ValueError: If there is no such network, or it cannot be cut into stages whose sequence equals it.
+        ValueError: If there is no such network, it needs more memory than there is, or it cannot be cut into stages
+            whose sequence equals it.
     """
     known = torchvision.models.list_models(module=torchvision.models)
     if architecture not in known:
@@ -73,6 +75,7 @@ def spec_of_torchvision(architecture: str) -> BackboneSpec:
         min_size=_smallest(members),
     )
     model = build_on_meta(draft)
+    require_room_for_weights(model, name)
     row = BACKBONES.get(_ROW_OF_CLASS.get(type(model).__name__, ""))
     if row is not None:
         draft = replace(

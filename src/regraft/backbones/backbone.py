@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from regraft.backbones.architectures import build_initialised, build_on_meta
 from regraft.backbones.checkpoints import fit_to_architecture, hash_tensors
+from regraft.backbones.memory import require_room_for_weights
 from regraft.backbones.spec import BackboneSpec, unknown_name
 from regraft.backbones.weights import WeightsReceipt
 from regraft.backbones.zoo import get_spec
@@ -253,7 +254,7 @@ def build_backbone(
         pooling: What of an activation is kept.
 
     Raises:
-        ValueError: If there is no such backbone or stage.
+        ValueError: If there is no such backbone or stage, or too little memory for it.
         WeightsError: If the weights belong to another architecture.
     """
     spec = get_spec(name)
@@ -283,6 +284,7 @@ def build_network(spec: BackboneSpec, weights: Mapping[str, Tensor] | None) -> n
     On the meta device first: initialising what is overwritten anyway takes up to 3 s.
     """
     model = build_on_meta(spec)
+    require_room_for_weights(model, spec.name)
     own = model.state_dict()
     if weights is None:
         usable = {key: torch.zeros_like(tensor, device="cpu") for key, tensor in own.items()}

@@ -149,8 +149,7 @@ def split_timm_vit(model: nn.Module) -> Stages:
 def split_timm_chain(model: nn.Module) -> Stages:
     """Any timm network whose children run in the order they stand in; that they do, the caller has to check.
 
-    Members of `blocks`, `stages`, `layers` and `features` are stages of their own. Everything from the
-    pooling or the classifier on is left out.
+    Members of lists of blocks are stages of their own. Everything from the pooling or classifier on is left out.
     """
     network: Any = model
     classifiers = network.pretrained_cfg.get("classifier") or ()

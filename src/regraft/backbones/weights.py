@@ -86,7 +86,7 @@ def load_weights(spec: BackboneSpec, options: WeightsOptions) -> tuple[dict[str,
     Raises:
         WeightsError: If the file is not there, cannot be downloaded, does not match its hash, or belongs to
             another architecture.
-        ValueError: If there are no such weights on offer.
+        ValueError: If there are no such weights on offer, or too little memory for them.
     """
     if isinstance(options, RandomWeights):
         return _load_random(spec, options)
@@ -96,9 +96,11 @@ def load_weights(spec: BackboneSpec, options: WeightsOptions) -> tuple[dict[str,
 
 
 def _load_random(spec: BackboneSpec, options: RandomWeights) -> tuple[dict[str, Tensor], WeightsReceipt]:
-    from regraft.backbones.architectures import build_initialised
+    from regraft.backbones.architectures import build_initialised, build_on_meta
     from regraft.backbones.checkpoints import hash_tensors
+    from regraft.backbones.memory import require_room_for_weights
 
+    require_room_for_weights(build_on_meta(spec), spec.name)
     state = dict(build_initialised(spec, seed=options.seed).state_dict())
     source = f"{spec.library}'s initialisation of {spec.architecture}, seed {options.seed}"
     return state, WeightsReceipt(f"random-{options.seed}", source, hash_tensors(state.items()), "none needed")
@@ -133,7 +135,7 @@ def _load_pretrained(
     if expected is not None and not sha256.startswith(expected):
         raise WeightsError(
             f"{path} has sha256 {sha256}, not {expected} as weights {weights.name} of {spec.name} should: "
-            "it is damaged or was changed. Delete it, or, if it is meant, use "
+            "it is damaged, was changed, or the same tensors were saved anew. Delete it, or, if you trust it, use "
             f"weights: {{kind: file, path: {path}, sha256: {sha256[:8]}}}"
         )
     return _read(path, spec), WeightsReceipt(weights.name, source, sha256, weights.licence)
@@ -142,8 +144,11 @@ def _load_pretrained(
 def _read(path: Path, spec: BackboneSpec) -> dict[str, Tensor]:
     from regraft.backbones.architectures import build_on_meta
     from regraft.backbones.checkpoints import fit_to_architecture, read_checkpoint
+    from regraft.backbones.memory import require_room_for_weights
 
-    state, model = read_checkpoint(path), build_on_meta(spec)
+    model = build_on_meta(spec)
+    require_room_for_weights(model, spec.name)
+    state = read_checkpoint(path)
     return fit_to_architecture(state, model, optional=spec.classifier, origin=f"{path} for {spec.name}")
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from regraft.backbones.backbone import Backbone
+from regraft.backbones.memory import require_room_for_pass
 from regraft.classifier.classifier import normalize_pixels
 from regraft.classifier.views import apply_view
 from regraft.images.blocks import ArrayBlocks
@@ -44,11 +45,23 @@ def extract_features(
         `(V * N, D)` float32 computed block by block, D the sum of the stages' feature sizes, stages side by side in
         depth order (`stage_columns` says which columns are whose); all images of the first view in the order of
         `pixels`, then those of the next.
+
+    Raises:
+        ValueError: With the first block, if a pass needs more memory than there is, or the network cannot take images
+            of this size.
     """
     widths, num_images = backbone.feature_dims, len(pixels)
 
     @cache
     def frozen() -> Backbone:
+        require_room_for_pass(
+            backbone.spec,
+            cut=backbone.cut,
+            size=pixels.shape[1],
+            batch_size=min(batch_size, num_images),
+            dtype=compute.fast_dtype,
+            device=compute.device,
+        )
         return frozen_network(backbone, size=pixels.shape[1], compute=compute)
 
     def compute_batch(rows: range) -> NDArray[np.float32]:
