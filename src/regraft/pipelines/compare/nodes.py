@@ -3,7 +3,7 @@
 Imports inside the functions, so that a configuration error is told before anything heavy is loaded.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -14,9 +14,7 @@ from regraft.options.fine_tune import FineTuneOptions
 from regraft.options.ingest import IngestOptions
 from regraft.options.normalize import NormalizeOptions
 from regraft.options.train_head import TrainHeadOptions
-
-if TYPE_CHECKING:
-    from regraft.comparing.bench import Bench
+from regraft.pipelines.compare.bench import make_bench
 
 
 def probe_models(
@@ -34,7 +32,7 @@ def probe_models(
     from regraft.comparing.probing import probe_candidates
     from regraft.training.reproducibility import reproducible
 
-    bench = _bench(
+    bench = make_bench(
         manifest, label_names, compared_arrays, compared_results, normalize, build_backbone, compute
     )
     with reproducible(bench.compute):
@@ -77,7 +75,7 @@ def fine_tune_finalists(
     from regraft.comparing.tuning import Budget, Recipe, fine_tune_finalists
     from regraft.training.reproducibility import reproducible
 
-    bench = _bench(
+    bench = make_bench(
         manifest, label_names, compared_arrays, compared_results, normalize, build_backbone, compute
     )
     with reproducible(bench.compute):
@@ -138,27 +136,3 @@ def draw_comparison(
     }
     settings = {name: value.model_dump(mode="json") for name, value in several.items()}
     return figure, render_comparison(comparison, figure, settings=settings)
-
-
-def _bench(
-    manifest: pd.DataFrame,
-    label_names: dict[str, list[str]],
-    arrays: Any,
-    results: Any,
-    normalize: NormalizeOptions,
-    build_backbone: BuildBackboneOptions,
-    compute: ComputeOptions,
-) -> "Bench":
-    """What all candidates have in common; of `build_backbone` the size of a batch alone."""
-    from regraft.comparing.bench import Bench
-
-    return Bench(
-        manifest=manifest,
-        label_names=label_names,
-        preprocessing_for=normalize.preprocessing,
-        batch_size=build_backbone.batch_size,
-        num_workers=compute.worker_count,
-        compute=compute.resolve(),
-        arrays=arrays,
-        results=results,
-    )
