@@ -158,7 +158,7 @@ def test_making_again_changes_nothing_here(made: Path, run: Callable[..., Ran], 
     assert "* images: 1 with other bytes: data/01_raw/shapes/cross/03.png." in told
     assert "data/01_raw/shapes is not as it was, and neither git nor DVC's cache has it as it was" in ran.err
     assert any(
-        re.match(r"\* files: \d+ of 15 differ, the first being data/02_intermediate/image_index", line)
+        re.match(r"\* files: \d+ of \d\d differ, the first being data/02_intermediate/image_index", line)
         for line in told
     )
     assert any(line.startswith("* model: The file was sha256") for line in told)

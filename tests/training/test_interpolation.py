@@ -44,7 +44,7 @@ def along(
             start,
             tuned,
             "stem",
-            Examples(inputs, train.labels, shares),
+            Examples(inputs, train.labels, shares, train.labels),
             coefficient=coefficient,
             metric=metric,
             batch_size=8,
