@@ -183,6 +183,8 @@ def test_a_second_run_in_one_process_starts_anew(
             },
             "best epoch 1 of 2; val log-loss 0.400 -> 0.300, accuracy 0.800 -> 0.900",
         ),
+        ("balance", {"chosen": "class_weights"}, "balance class_weights"),
+        ("balance", {"chosen": "none"}, ""),
         ("image_index", range(2624), "2,624 images"),
         ("metrics", METRICS, "test accuracy probe 0.859, fine-tuned 0.887"),
     ],

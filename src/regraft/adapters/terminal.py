@@ -209,6 +209,7 @@ _FACTS: dict[str, Callable[[Any], str]] = {
         + (" and refused_files.csv" if run["num_refused"] else "")
     ),
     "head_history": _head,
+    "balance": lambda choice: "" if choice["chosen"] == "none" else f"balance {choice['chosen']}",
     "fine_tune_history": _fine_tuning,
     "metrics": _measured,
     "compared_probes": lambda probes: f"{len(probes)} backbones probed",
