@@ -1,11 +1,12 @@
 """Accuracy on the demonstration data over several splits: `python benchmarks/elpv.py --seeds 5`.
 
+Other settings than the shipped ones: `--set build_backbone.name=efficientnet_lite1`, as often as needed.
+
 Runs the product's own steps with the shipped configuration, random stratified 75/25 as Deitsch et al. 2019 and with
 whole modules held out, and prints mean and spread of probe and fine-tuned model on the test images.
 """
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -16,13 +17,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+import yaml
 from kedro.config import OmegaConfigLoader
 
 from regraft.adapters.datasets import ArrayFolder
 from regraft.adapters.unfinished import write_blocks
 from regraft.backbones.backbone import build_backbone, freeze
+from regraft.backbones.stage_choice import choose_head_stages
 from regraft.backbones.weights import input_contract, load_weights
 from regraft.classifier import assemble
+from regraft.classifier.views import num_views
 from regraft.evaluation.predict import predict_images
 from regraft.images.index import index_images
 from regraft.images.manifest import build_manifest
@@ -35,9 +39,9 @@ from regraft.options.ingest import IngestOptions
 from regraft.options.normalize import NormalizeOptions
 from regraft.options.train_head import TrainHeadOptions
 from regraft.save_points import NoSavePoints
+from regraft.training.balanced_head import fit_balanced_head
 from regraft.training.features import extract_features
 from regraft.training.fine_tune import fine_tune, labelled
-from regraft.training.head import fit_head
 from regraft.training.reproducibility import reproducible
 
 
@@ -45,7 +49,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--splits", default="random,grouped")
-    parser.add_argument("--set", action="append", default=[], help="fine_tune.max_epochs=4: a JSON value")
+    parser.add_argument(
+        "--set", action="append", default=[], help="fine_tune.max_epochs=4: any value in YAML"
+    )
     arguments = parser.parse_args()
     parameters = OmegaConfigLoader("conf", base_env="base", default_run_env="base")["parameters"]
     for assignment in arguments.set:
@@ -54,7 +60,7 @@ def main() -> None:
         target = parameters[step]
         for key in keys:
             target = target[key]
-        target[last] = json.loads(value)
+        target[last] = yaml.safe_load(value)
     with tempfile.TemporaryDirectory() as folder:
         run(parameters, Path(folder), arguments.seeds, arguments.splits.split(","))
 
@@ -75,13 +81,24 @@ def run(parameters: dict[str, Any], folder: Path, num_seeds: int, splits: list[s
     )
     weights, receipt = load_weights(backbone_options.spec, backbone_options.weights)
     backbone = build_backbone(
-        backbone_options.name, weights=weights, cut=backbone_options.cut, receipt=receipt
+        backbone_options.name,
+        weights=weights,
+        cut=backbone_options.cut,
+        receipt=receipt,
+        pooling=backbone_options.pooling,
     )
     freeze(backbone)
-    blocks = extract_features(
-        backbone, pixels, preprocessing, batch_size=backbone_options.batch_size, compute=compute
-    )
-    features = stored(folder / "features.npy", blocks)
+    views = range(num_views(backbone_options.views))
+    with reproducible(compute):
+        blocks = extract_features(
+            backbone,
+            pixels,
+            preprocessing,
+            batch_size=backbone_options.batch_size,
+            compute=compute,
+            views=views,
+        )
+        features = stored(folder / "features.npy", blocks)
     for kind in splits:
         accuracies: dict[str, list[float]] = {"probe": [], "fine_tuned": []}
         for seed in range(num_seeds):
@@ -127,22 +144,37 @@ def one_split(
     folder: Path,
 ) -> dict[str, float]:
     """Test accuracy of probe and fine-tuned model."""
-    head_options = TrainHeadOptions.model_validate(parameters["train_head"]).head
+    train_head = TrainHeadOptions.model_validate(parameters["train_head"])
     options = FineTuneOptions.model_validate({**parameters["fine_tune"], "seed": seed})
-    head, _ = fit_head(
-        features,
+    head, _, balance = fit_balanced_head(
+        features[: len(manifest)],
         backbone,
         manifest,
         label_names,
-        layers=head_options.layers(),
-        settings=head_options.settings(),
+        layers=train_head.head.layers(),
+        settings=train_head.head.settings(),
+        balance=train_head.balance,
+        stages=choose_head_stages(train_head.features, tuple(backbone.stages)),
+        learn_from=train_head.learn_from,
+        view_features=features[len(manifest) :],
     )
     probe = assemble(backbone, head, preprocessing, views=options.predict_views)
     with reproducible(compute):
         tuned = fine_tune(
             probe,
-            labelled(pixels, manifest, "train", "label"),
-            labelled(pixels, manifest, "val", "label"),
+            *(
+                labelled(
+                    pixels,
+                    manifest,
+                    split,
+                    "label",
+                    balance["chosen"],
+                    probabilities_of=head.target.label_names
+                    if train_head.learn_from == "probabilities"
+                    else (),
+                )
+                for split in ("train", "val")
+            ),
             settings=options.settings(),
             compute=compute,
             store=ArrayFolder(folder=str(folder / "activations"), max_bytes=1e11),

@@ -11,7 +11,8 @@ from typing import Any
 import jinja2
 from matplotlib.figure import Figure
 
-from regraft.evaluation.figure_style import MODEL_COLOURS, percent, png_bytes
+from regraft.evaluation.estimate_texts import interval_text, number_text
+from regraft.evaluation.figure_style import MODEL_COLOURS, png_bytes
 from regraft.evaluation.metrics import METRICS
 from regraft.evaluation.plain_tables import dotted
 
@@ -59,8 +60,8 @@ def headline(comparison: Mapping[str, Any]) -> str:
     test = best["test"][best["variant"]]["accuracy"]
     return (
         f"Chosen on val: {best['model']}, {_VARIANTS[best['variant']]} ({METRICS[metric].title.lower()} "
-        f"{_value(value, metric)}). Of {comparison['num_images']['test']:,} test images it gets "
-        f"{_interval(test, 'accuracy')} right."
+        f"{number_text(value, metric)}). Of {comparison['num_images']['test']:,} test images it gets "
+        f"{interval_text(test, 'accuracy')} right."
     )
 
 
@@ -102,8 +103,8 @@ def _row(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
         "weights": row["weights"],
         "variant": row["variant"],
         "variant_title": _VARIANTS[row["variant"]],
-        "val": _value(row["val"][row["variant"]][metric]["value"], metric),
-        "accuracy": _interval(row["test"][row["variant"]]["accuracy"], "accuracy"),
+        "val": number_text(row["val"][row["variant"]][metric]["value"], metric),
+        "accuracy": interval_text(row["test"][row["variant"]]["accuracy"], "accuracy"),
         "difference": "chosen" if difference is None else _points(difference),
         "p_value": "" if difference is None else _p_value(difference["adjusted_p_value"]),
         "is_clear": difference is not None and difference["is_clear"],
@@ -127,20 +128,6 @@ def _method(comparison: Mapping[str, Any]) -> str:
         "image is looked at once, as it is; the main job may average several views, which adds a little. Test was "
         "read once, after the choice."
     )
-
-
-def _value(value: float | None, metric: str) -> str:
-    if value is None:
-        return "–"
-    return percent(value) if METRICS[metric].is_fraction else f"{value:.3f}"
-
-
-def _interval(estimate: Mapping[str, Any], metric: str) -> str:
-    text = _value(estimate["value"], metric)
-    if estimate["low"] is None:
-        return text
-    low, high = (_value(estimate[key], metric).removesuffix(" %") for key in ("low", "high"))
-    return f"{text} ({low} to {high})"
 
 
 def _points(difference: Mapping[str, Any]) -> str:
