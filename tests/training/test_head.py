@@ -10,7 +10,7 @@ from regraft.backbones.backbone import Backbone
 from regraft.classifier import Head
 from regraft.heads.layers import LinearLayers, MlpLayers
 from regraft.training.features import stage_columns
-from regraft.training.head import NotConvergedError, fit_head, group_numbers
+from regraft.training.head import NotConvergedError, fit_head, group_numbers, units_of_training
 from regraft.training.linear_probe import SolverSettings, fit_linear_probe
 from regraft.training.mlp_head import MlpSettings
 
@@ -175,6 +175,27 @@ def test_an_image_without_group_is_a_group_of_its_own() -> None:
         first, alone, second, again, other = group_numbers(manifest).tolist()
         assert first == again
         assert len({first, alone, second, other}) == 4
+
+
+@pytest.mark.parametrize(
+    ("groups_of_others", "expected"),
+    [
+        (["c", "d", "d"], [0, 0, 1, 1]),  # held out: groups stay together
+        (["a", "d", None], [0, 0, 1, 1]),  # all but one
+        (["a", "b", "d"], [0, 1, 1, 2]),  # learnt from as well: sets of near copies do
+    ],
+)
+def test_folds_keep_together_what_the_split_does(groups_of_others: list, expected: list[int]) -> None:
+    manifest = pd.DataFrame(
+        {
+            "split": ["train"] * 4 + ["val", "test", "test"],
+            "group": ["a", "a", "b", "b", *groups_of_others],
+            "copy_group": [None, "x", "x", None, None, None, None],
+        }
+    )
+    assert units_of_training(manifest).tolist() == expected
+    if expected == [0, 1, 1, 2]:
+        assert units_of_training(manifest.drop(columns="copy_group")).tolist() == [0, 1, 2, 3]
 
 
 def test_probabilities_and_weights_of_the_manifest_reach_both_kinds_of_head(backbone: Backbone) -> None:

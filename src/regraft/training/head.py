@@ -87,7 +87,7 @@ def fit_head(
     images = manifest.iloc[np.tile(train, num_views)]
     probabilities = learnt_probabilities(images, names) if learn_from == "probabilities" else None
     if isinstance(settings, SolverSettings):
-        groups = np.tile(group_numbers(manifest.iloc[train]), num_views)
+        groups = np.tile(units_of_training(manifest), num_views)
         weights = measuring_weights(data["train"][1], balance) * given_weights(images)
         probe = fit_linear_probe(
             *data["train"],
@@ -133,10 +133,25 @@ def fit_head(
     }
 
 
-def group_numbers(manifest: pd.DataFrame) -> NDArray[np.int64]:
-    """A number a group; an image without group is one of its own."""
+def units_of_training(manifest: pd.DataFrame) -> NDArray[np.int64]:
+    """A number a training image, by what cross-validation must keep together to be like the split of the manifest.
+
+    Whole groups where they are held out. Where most images of `val` and `test` are of groups that are learnt from, the
+    question is another, and a penalty that suits new groups would be too strong: sets of near copies then.
+    """
+    is_train = manifest["split"] == "train"
+    groups = manifest["group"]
+    is_known = groups[~is_train].isin(groups[is_train].dropna())
+    if len(is_known) and is_known.mean() > 0.5:
+        return group_numbers(manifest[is_train], "copy_group")
+    return group_numbers(manifest[is_train])
+
+
+def group_numbers(manifest: pd.DataFrame, column: str = "group") -> NDArray[np.int64]:
+    """A number a group of a column; an image without group, or without such a column, is one of its own."""
     own = pd.Series([f"image {row}" for row in range(len(manifest))], index=manifest.index)
-    codes, _ = pd.factorize(manifest["group"].astype("object").where(manifest["group"].notna(), own))
+    groups = manifest.get(column, own).astype("object")
+    codes, _ = pd.factorize(groups.where(groups.notna(), own))
     return codes.astype(np.int64)
 
 
