@@ -67,3 +67,32 @@ def test_what_a_library_swallows_is_raised_again(number: signal.Signals, status:
 def test_a_signal_that_is_ignored_stays_so() -> None:
     ignore = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)"
     assert run(signal.SIGHUP, before=ignore, during="time.sleep(0.5)") == (0, "ready\nput in order\n")
+
+
+DATABASE = """
+import logging, os, signal, sys
+import sqlalchemy
+from regraft.adapters import interrupts
+
+logging.basicConfig(level=logging.WARNING)
+interrupts.raise_on_termination()
+engine = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.pool.QueuePool)
+
+@sqlalchemy.event.listens_for(engine, "reset")
+def interrupt(*_):
+    if sys.argv[1] == "signal":
+        os.kill(os.getpid(), signal.SIGTERM)
+    raise RuntimeError("a fault of its own")
+
+engine.connect().close()
+"""
+
+
+@pytest.mark.parametrize(("cause", "is_told", "status"), [("signal", False, 143), ("fault", True, 0)])
+def test_a_database_interrupted_in_its_work_says_nothing(cause: str, is_told: bool, status: int) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", DATABASE, cause], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ("Exception during reset" in ended.stderr) == is_told, ended.stderr
+    assert ("Traceback" in ended.stderr) == is_told
+    assert ended.returncode == status

@@ -3,6 +3,7 @@
 Knows signals, nothing of runs.
 """
 
+import logging
 import os
 import signal
 from types import FrameType
@@ -60,6 +61,8 @@ def _raise_where(present: dict[signal.Signals, object]) -> None:
 
     def handle(number: int, frame: FrameType | None) -> None:
         end_at_once_on_signals()  # a second one does not wait
+        # MLflow's database tells, with a traceback, whatever it is interrupted in: its connection is thrown away then.
+        logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
         if os.getpid() != pid:  # a forked worker
             os.kill(os.getpid(), number)
         _received.append(signal.Signals(number))
