@@ -176,7 +176,7 @@ def test_weights_on_offer_state_their_facts(name: str) -> None:
         spec.check_size(contract.size, contract.size)
 
 
-@pytest.mark.parametrize("name", [name for name, spec in BACKBONES.items() if spec.library == "torchvision"])
+@pytest.mark.parametrize("name", [name for name, spec in BACKBONES.items() if spec.made_by == "torchvision"])
 def test_torchvision_contracts_are_those_of_the_weights_enum(name: str) -> None:
     spec = BACKBONES[name]
     enum = torchvision.models.get_model_weights(spec.architecture)

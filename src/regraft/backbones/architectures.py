@@ -36,7 +36,7 @@ def build_initialised(spec: BackboneSpec, *, seed: int) -> nn.Module:
 
 def _build(spec: BackboneSpec) -> nn.Module:
     arguments: dict[str, Any] = dict(spec.arguments)
-    if spec.library == "torchvision":
+    if spec.made_by == "torchvision":
         import torchvision
 
         model: nn.Module = torchvision.models.get_model(spec.architecture, weights=None, **arguments)

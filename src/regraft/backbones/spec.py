@@ -126,6 +126,7 @@ class BackboneSpec:
 
     Attributes:
         name: What the configuration calls it.
+        made_by: The library whose network it is.
         architecture: The library's name of it.
         family: How it is cut, a key of `splitting.SPLITTERS`.
         stages: Names in order of depth, the network's own module names where a stage is one module.
@@ -138,7 +139,7 @@ class BackboneSpec:
     """
 
     name: str
-    library: Literal["torchvision", "timm"]
+    made_by: Literal["torchvision", "timm"]
     architecture: str
     family: str
     stages: tuple[str, ...]

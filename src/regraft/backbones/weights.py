@@ -102,7 +102,7 @@ def _load_random(spec: BackboneSpec, options: RandomWeights) -> tuple[dict[str, 
 
     require_room_for_weights(build_on_meta(spec), spec.name)
     state = dict(build_initialised(spec, seed=options.seed).state_dict())
-    source = f"{spec.library}'s initialisation of {spec.architecture}, seed {options.seed}"
+    source = f"{spec.made_by}'s initialisation of {spec.architecture}, seed {options.seed}"
     return state, WeightsReceipt(f"random-{options.seed}", source, hash_tensors(state.items()), "none needed")
 
 

@@ -61,7 +61,7 @@ def _torchvision(
 ) -> BackboneSpec:
     return BackboneSpec(
         name=architecture,
-        library="torchvision",
+        made_by="torchvision",
         architecture=architecture,
         family=family,
         stages=stages,
@@ -85,7 +85,7 @@ def _lite(number: int, size: int, sha256: str) -> BackboneSpec:
     )
     return BackboneSpec(
         name=f"efficientnet_lite{number}",
-        library="timm",
+        made_by="timm",
         architecture=f"tf_efficientnet_lite{number}",
         family="timm_efficientnet",
         stages=("stem", *_numbered("blocks", 7), "conv_head"),
@@ -168,7 +168,7 @@ _ROWS = (
     ),
     BackboneSpec(
         name="xception",
-        library="timm",
+        made_by="timm",
         architecture="legacy_xception",
         family="xception",
         stages=_XCEPTION,
@@ -178,7 +178,7 @@ _ROWS = (
     ),
     BackboneSpec(
         name="dinov2_small",
-        library="timm",
+        made_by="timm",
         architecture="vit_small_patch14_dinov2",
         family="timm_vit",
         stages=("patch_embed", *_numbered("blocks", 12), "norm"),
