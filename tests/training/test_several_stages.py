@@ -115,41 +115,27 @@ def test_pooled_features_of_earlier_stages_are_kept_with_the_activation(
     probe: Classifier, shapes: tuple[Labelled, Labelled], compute: Compute, store: Any
 ) -> None:
     pixels = shapes[0].pixels[:6]
-    inputs = border_inputs(
-        probe.backbone,
-        "blocks.1",
-        pixels,
-        probe.preprocessing,
-        views="mirror",
-        batch_size=4,
-        compute=compute,
-        store=store,
-        stages=STAGES,
-    )
+
+    def inputs_before(stage: str, **options: Any) -> Any:
+        return border_inputs(
+            probe.backbone,
+            stage,
+            pixels,
+            probe.preprocessing,
+            views="mirror",
+            batch_size=4,
+            compute=compute,
+            store=store,
+            **options,
+        )
+
+    inputs = inputs_before("blocks.1", stages=STAGES)
     rows, views = np.array([4, 0, 2]), np.array([1, 0, 1])
     pooled = inputs.pooled(rows, views)
     assert list(pooled) == ["stem"], "that of the border itself is pooled from its activation"
-    plain = border_inputs(
-        probe.backbone,
-        "blocks.1",
-        pixels,
-        probe.preprocessing,
-        views="mirror",
-        batch_size=4,
-        compute=compute,
-        store=store,
-    )
+    plain = inputs_before("blocks.1")
     assert torch.equal(inputs.batch(rows, views), plain.batch(rows, views))
     assert plain.pooled(rows, views) == {}
-    before_stem = border_inputs(
-        probe.backbone,
-        "stem",
-        pixels,
-        probe.preprocessing,
-        views="mirror",
-        batch_size=4,
-        compute=compute,
-        store=store,
-    )
+    before_stem = inputs_before("stem")
     wanted = before_stem.batch(rows, views).mean(dim=(2, 3))
     torch.testing.assert_close(pooled["stem"], wanted, rtol=1e-5, atol=1e-6)
