@@ -26,6 +26,7 @@ from regraft.backbones.backbone import Backbone, build_backbone, freeze
 from regraft.backbones.fused import fuse
 from regraft.backbones.weights import RandomWeights, load_weights
 from regraft.backbones.zoo import get_spec
+from regraft.training.folding import HeldWeights, added
 from regraft.training.mixed import mix_precision
 from regraft.training.stage_training import freeze_depthwise
 
@@ -153,9 +154,12 @@ def training_steps(backbone: Backbone, images: Tensor, num_stages: int) -> dict[
     border = border.contiguous(memory_format=torch.channels_last) if border.ndim == 4 else border
 
     def run(network: Backbone) -> Callable[[], object]:
+        weights = HeldWeights(network, parameters)
+
         def step() -> object:
-            pooled = backbone.pool(network.forward_range(border, first, None).float())
-            return torch.autograd.grad(pooled.mean(), parameters)
+            with weights.held():
+                pooled = backbone.pool(network.forward_range(border, first, None).float())
+                return weights.through(added([], weights.gradients(pooled.mean())))
 
         return step
 

@@ -10,7 +10,8 @@ from regraft.backbones.backbone import Backbone, build_backbone, freeze
 from regraft.backbones.weights import RandomWeights, load_weights
 from regraft.backbones.zoo import get_spec
 from regraft.training.batch_norm import AdaptingNorms
-from regraft.training.mixed import FoldedConvolution, mix_precision
+from regraft.training.folding import FoldedConvolution
+from regraft.training.mixed import mix_precision
 
 
 def random_backbone(name: str, *, cut: str) -> Backbone:

@@ -7,7 +7,8 @@ from torch import Tensor
 from regraft.backbones.backbone import Backbone, build_backbone, freeze
 from regraft.backbones.weights import RandomWeights, load_weights
 from regraft.backbones.zoo import get_spec
-from regraft.training.mixed import FoldedConvolution, mix_precision
+from regraft.training.folding import FoldedConvolution
+from regraft.training.mixed import mix_precision
 
 # One of timm's, one whose ReLU serves several places, one whose squeeze-and-excitation ends in what is not folded.
 TAILS = {

@@ -3,6 +3,7 @@
 Knows one convolution, not the network around it. oneDNN's own operations are used where they prove themselves.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Self
@@ -56,18 +57,18 @@ class Geometry:
 
     def pad(self, images: Tensor) -> tuple[Tensor, list[int]]:
         """Images with what the convolution cannot pad itself, and the padding left to it."""
-        (top, bottom), (left, right) = self.sides(images)
+        (top, bottom), (left, right) = self.sides(images.shape[2:])
         if top == bottom and left == right:
             return images, [top, left]
         return functional.pad(images, (left, right, top, bottom)), [0, 0]
 
-    def sides(self, images: Tensor) -> tuple[tuple[int, int], ...]:
-        """Rows of zeros above and below, columns of zeros left and right of `(B, C, H, W)`."""
+    def sides(self, sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:
+        """Rows of zeros above and below, columns of zeros left and right of images of H rows and W columns."""
         if self.padding is not None:
             return tuple((number, number) for number in self.padding)
         sides = []
         for size, kernel, stride, dilation in zip(
-            images.shape[2:], self.kernel_size, self.stride, self.dilation, strict=True
+            sizes, self.kernel_size, self.stride, self.dilation, strict=True
         ):
             total = max((-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
             sides.append((total // 2, total - total // 2))
@@ -103,7 +104,7 @@ class FusedConvolution(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """`(B, C, H, W)` in the weight's dtype to `(B, C', H', W')`."""
         geometry = self._geometry
-        sides = geometry.sides(images)
+        sides = geometry.sides(images.shape[2:])
         # One row or column more below or right than above or left: a copy of all images to put it on costs more than
         # the convolution, so the kernel reaches one row or column further up or left instead, with zeros there.
         extra = tuple(second - first for first, second in sides)

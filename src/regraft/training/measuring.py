@@ -57,14 +57,18 @@ def predict_examples(
     *,
     batch_size: int,
     compute: Compute,
+    backbone: Backbone | None = None,
 ) -> NDArray[np.float64]:
-    """Probabilities `(N, K)` of all images, each as it is, order kept."""
+    """Probabilities `(N, K)` of all images, each as it is, order kept; by the classifier's own backbone, or another
+    that computes the same."""
 
     def probabilities_of(start: int) -> Tensor:
         with torch.no_grad():
             rows = np.arange(start, min(start + batch_size, num_images))
             views = np.zeros_like(rows)
-            logits = logits_after(classifier, classifier.backbone, first_stage, inputs, rows, views)
+            logits = logits_after(
+                classifier, backbone or classifier.backbone, first_stage, inputs, rows, views
+            )
             return classifier.target.probabilities(logits).cpu()
 
     starts = range(0, num_images, batch_size)

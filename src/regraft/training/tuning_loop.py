@@ -23,6 +23,7 @@ from regraft.save_points import SavePoints
 from regraft.training.balance import Shares, draw_order
 from regraft.training.batch_norm import AdaptingNorms, Observed
 from regraft.training.border import BorderInputs
+from regraft.training.folding import HeldWeights, added
 from regraft.training.measuring import logits_after, predict_examples, score
 from regraft.training.mixed import mix_precision
 from regraft.training.optimiser import build_optimiser, set_learning_rates
@@ -113,12 +114,12 @@ class TuningLoop:
             The best epoch, 0 being the probe, and a row an epoch.
         """
         tried = np.arange(min(_TRIED_IMAGES if self._norms.statistics else 1, len(train.labels)))
-        mixed = mix_precision(
-            self._norms.without_statistics(self._classifier.backbone),
-            self._first_stage,
-            train.inputs.batch(tried, np.zeros_like(tried)),
-            dtype=self._compute.fast_dtype,
+        border = train.inputs.batch(tried, np.zeros_like(tried))
+        bare = self._norms.without_statistics(self._classifier.backbone)
+        learning = HeldWeights(
+            mix_precision(bare, self._first_stage, border, dtype=self._compute.fast_dtype), self._parameters
         )
+        measured = HeldWeights(self._folded_for_measuring(border), ())
         key = self._key(train, val)
         state = self._state = self._restored(key) or _State()
         while state.epoch <= self._settings.max_epochs and (
@@ -126,8 +127,8 @@ class TuningLoop:
         ):
             row: dict[str, float] = {"epoch": state.epoch}
             if state.epoch:
-                row |= self._train_epoch(mixed, train, key)
-            row |= self._measure(val)
+                row |= self._train_epoch(learning, train, key)
+            row |= self._measure(measured, val)
             if self._trial is None:
                 _report(row)
             self._finish_epoch(row)
@@ -145,7 +146,7 @@ class TuningLoop:
             state.best = [mean.clone() for mean in self._means]
         state.epoch, state.num_updates, state.total_loss = state.epoch + 1, 0, 0.0
 
-    def _train_epoch(self, mixed: Backbone, train: Examples, key: str) -> dict[str, float]:
+    def _train_epoch(self, learning: HeldWeights, train: Examples, key: str) -> dict[str, float]:
         state, size = self._state, self._settings.batch_size
         num_images = len(train.labels)
         # From seed and epoch alone: a process that goes on in the middle draws the same.
@@ -161,7 +162,7 @@ class TuningLoop:
                 self._settings.max_epochs * num_updates,
                 warmup_fraction=self._settings.optimiser.warmup_fraction,
             )
-            state.total_loss += self._update(mixed, train, rows, views[rows]) * len(rows)
+            state.total_loss += self._update(learning, train, rows, views[rows]) * len(rows)
             state.num_updates += 1
             report_progress(
                 f"{self._task}, epoch {state.epoch} of {self._settings.max_epochs}",
@@ -175,14 +176,19 @@ class TuningLoop:
             "learning_rate": self._optimiser.param_groups[0]["lr"],
         }
 
-    def _update(self, mixed: Backbone, train: Examples, rows: Ints, views: Ints) -> float:
+    def _update(self, learning: HeldWeights, train: Examples, rows: Ints, views: Ints) -> float:
         size = self._settings.micro_batch_size
 
-        def gradients_of(start: int) -> tuple[float, tuple[Tensor, ...], Observed]:
+        def gradients_of(start: int) -> tuple[float, list[Tensor], Observed]:
             part = slice(start, start + size)
             with self._norms.observing(len(rows[part])) as observed:
                 logits = logits_after(
-                    self._classifier, mixed, self._first_stage, train.inputs, rows[part], views[part]
+                    self._classifier,
+                    learning.network,
+                    self._first_stage,
+                    train.inputs,
+                    rows[part],
+                    views[part],
                 )
             targets = torch.as_tensor(train.targets[rows[part]], device=logits.device)
             weights = torch.as_tensor(
@@ -192,18 +198,16 @@ class TuningLoop:
                 logits, targets, label_smoothing=self._settings.label_smoothing, weights=weights
             )
             loss = loss * len(targets) / len(rows)
-            return loss.item(), torch.autograd.grad(loss, self._parameters), observed
+            return loss.item(), learning.gradients(loss), observed
 
-        loss, gradients, seen = 0.0, list[Tensor](), list[Observed]()
+        loss, sums, seen = 0.0, list[Tensor](), list[Observed]()
         starts = range(0, len(rows), size)
-        for part_loss, part, observed in map_streams(gradients_of, starts, compute=self._compute):
-            loss += part_loss
-            seen.append(observed)
-            if gradients:
-                torch._foreach_add_(gradients, part)
-            else:
-                gradients = list(part)
-        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+        with learning.held():
+            for part_loss, part, observed in map_streams(gradients_of, starts, compute=self._compute):
+                loss += part_loss
+                seen.append(observed)
+                sums = added(sums, part)
+        for parameter, gradient in zip(self._parameters, learning.through(sums), strict=True):
             parameter.grad = gradient
         nn.utils.clip_grad_norm_(self._parameters, self._settings.optimiser.max_gradient_norm)
         self._optimiser.step()
@@ -212,18 +216,27 @@ class TuningLoop:
             torch._foreach_lerp_(self._means, self._moving, 1 - self._settings.averaging)
         return loss
 
-    def _measure(self, val: Examples) -> dict[str, float]:
+    def _folded_for_measuring(self, border: Tensor) -> Backbone:
+        """The same function in float32, as cheap as it can be; as it is where norms move."""
+        plain = self._classifier.backbone
+        if self._norms.statistics:
+            return plain
+        return mix_precision(plain, self._first_stage, border, dtype=torch.float32)
+
+    def _measure(self, measured: HeldWeights, val: Examples) -> dict[str, float]:
         """Log-loss and accuracy under the weights that would be handed back, each image as it is."""
         training_weights = [tensor.detach().clone() for tensor in self._moving]
         self._put_back(self._means)
-        probabilities = predict_examples(
-            self._classifier,
-            self._first_stage,
-            val.inputs,
-            len(val.labels),
-            batch_size=self._settings.micro_batch_size,
-            compute=self._compute,
-        )
+        with torch.no_grad(), measured.held():
+            probabilities = predict_examples(
+                self._classifier,
+                self._first_stage,
+                val.inputs,
+                len(val.labels),
+                batch_size=self._settings.micro_batch_size,
+                compute=self._compute,
+                backbone=measured.network,
+            )
         self._put_back(training_weights)
         return score(probabilities, val.labels, val.shares.weights)
 
