@@ -60,11 +60,6 @@ class FoldedConvolution(nn.Module):
         if self._depthwise is not None or self._geometry.groups == 1:
             self.dtype = dtype
 
-    def fold(self) -> tuple[Tensor, Tensor | None]:
-        """Weight and bias of the convolution with the norm's statistics and parameters in it, differentiable."""
-        weight, bias = self.convolution.weight, self.convolution.bias
-        return (weight, bias) if self.norm is None else _folded(weight, bias, self.norm)
-
     def forward(self, images: Tensor) -> Tensor:
         """`(B, C, H, W)` to `(B, C', H', W')`."""
         images = images.to(self.dtype)
@@ -72,16 +67,50 @@ class FoldedConvolution(nn.Module):
             output: Tensor = self._depthwise(images)
             return output
         weight, bias = self.held or self.fold()
-        weight, bias = weight.to(self.dtype), None if bias is None else bias.to(self.dtype)
         if self._is_product:
             return product(images, weight, bias, type(self.activation))
         result = self._geometry.convolve(images, weight, bias)
         return result if self.activation is None else self.activation(result)
 
+    def fold(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias with the norm's statistics and parameters in them, in the type it runs in; differentiable."""
+        weight, bias = self.convolution.weight, self.convolution.bias
+        if self.norm is not None:
+            mean, _, scale = _moments(self.norm)
+            shift = (self.norm.bias if self.norm.affine else 0.0) - mean * scale
+            weight = weight * scale[:, None, None, None]
+            bias = shift if bias is None else bias * scale + shift
+        return weight.to(self.dtype), None if bias is None else bias.to(self.dtype)
+
+    def through_fold(self, of_weight: Tensor, of_bias: Tensor | None) -> list[tuple[Tensor, Tensor]]:
+        """Parameters with their gradients, from those with respect to what `fold` gives.
+
+        Autograd would do the same, in three times as long and rounding what it takes to the type of what was given.
+
+        Args:
+            of_weight: `(C', C, h, w)` float32; changed.
+            of_bias: `(C',)` float32; None where there is none.
+        """
+        weight, bias, norm = self.convolution.weight, self.convolution.bias, self.norm
+        found = [(weight, of_weight)]
+        if norm is None:
+            return found if bias is None or of_bias is None else [*found, (bias, of_bias)]
+        assert of_bias is not None
+        mean, inverse, scale = _moments(norm)
+        if norm.affine:
+            of_scale = torch.linalg.vecdot(of_weight.flatten(1), weight.flatten(1)) - mean * of_bias
+            if bias is not None:
+                of_scale += bias * of_bias
+            found += [(norm.weight, of_scale * inverse), (norm.bias, of_bias)]
+        if bias is not None:
+            found.append((bias, of_bias * scale))
+        of_weight.mul_(scale[:, None, None, None])
+        return found
+
 
 class HeldWeights:
-    """The folded weights of a network, held while the passes of one update run; gradients flow on through the folding
-    once, from the sum over these passes.
+    """The folded weights of a network, held while the passes of one update run: they are folded once, and gradients
+    go back through the folding once, summed over these passes.
 
     Args:
         network: Some of its convolutions are folded.
@@ -99,63 +128,60 @@ class HeldWeights:
             and all(uses[id(parameter)] == 1 for parameter in module.parameters())
         ]
         self._parameters = list(parameters)
-        inside = {id(parameter) for step in self._steps for parameter in step.parameters()}
+        asked = {id(parameter) for parameter in parameters}
+        self._learning = [
+            step for step in self._steps if any(id(parameter) in asked for parameter in step.parameters())
+        ]
+        inside = {id(parameter) for step in self._learning for parameter in step.parameters()}
         self._direct = [parameter for parameter in parameters if id(parameter) not in inside]
-        self._folded: list[Tensor] = []
-        self._held: list[Tensor] = []
+        self._leaves: list[tuple[Tensor, Tensor | None]] = []
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the weights as they are now."""
-        self._folded, self._held = [], []
         try:
-            for step in self._steps:
-                weight, bias = step.fold()
-                held = [self._hold(tensor, step.dtype) for tensor in (weight, bias) if tensor is not None]
-                step.held = (held[0], held[1] if len(held) > 1 else None)
+            with torch.no_grad():
+                for step in self._steps:
+                    weight, bias = step.fold()
+                    step.held = (weight.detach(), None if bias is None else bias.detach())
+            self._leaves = [step.held for step in self._learning if step.held]
+            for leaf in self._flat_leaves():
+                leaf.requires_grad_(True)
             yield
         finally:
             for step in self._steps:
                 step.held = None
 
-    def _hold(self, folded: Tensor, dtype: torch.dtype) -> Tensor:
-        held = folded.detach().to(dtype)
-        if folded.requires_grad:
-            held = held.detach().requires_grad_(True)
-            self._folded.append(folded)
-            self._held.append(held)
-        return held
-
     def gradients(self, loss: Tensor) -> list[Tensor]:
-        """Of one pass, with respect to what is held and to parameters beside it, to be summed over passes."""
-        return list(torch.autograd.grad(loss, [*self._held, *self._direct]))
+        """Of one pass, with respect to what is held and to parameters beside it: to be `added` over passes."""
+        return list(torch.autograd.grad(loss, [*self._flat_leaves(), *self._direct]))
 
-    def through(self, gradients: Sequence[Tensor]) -> list[Tensor]:
-        """Of the parameters, in their order, from float32 sums of what `gradients` gives; once an update."""
-        num_held = len(self._held)
-        found = dict(zip(map(id, self._direct), gradients[num_held:], strict=True))
-        inside = [parameter for parameter in self._parameters if id(parameter) not in found]
-        if inside:
-            folded = torch.autograd.grad(self._folded, inside, gradients[:num_held])
-            found |= zip(map(id, inside), folded, strict=True)
+    @torch.no_grad()
+    def through(self, sums: Sequence[Tensor]) -> list[Tensor]:
+        """Float32 gradients of the parameters, in their order, from what `gradients` gives; they are changed."""
+        given = iter([total.float() for total in sums])
+        found: dict[int, Tensor] = {}
+        for step, (_, bias) in zip(self._learning, self._leaves, strict=True):
+            parts = step.through_fold(next(given), None if bias is None else next(given))
+            found |= {id(parameter): gradient for parameter, gradient in parts}
+        found |= zip(map(id, self._direct), given, strict=True)
         return [found[id(parameter)] for parameter in self._parameters]
 
+    def _flat_leaves(self) -> list[Tensor]:
+        return [leaf for leaves in self._leaves for leaf in leaves if leaf is not None]
 
-def added(sums: list[Tensor], gradients: Sequence[Tensor]) -> list[Tensor]:
-    """Float32 sums with what one more pass gives; they are changed."""
+
+def added(sums: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[Tensor]:
+    """Float32 sums with what one more pass gives; what the first pass gave is left as it is."""
     if not sums:
-        return [gradient.float() for gradient in gradients]
-    for total, gradient in zip(sums, gradients, strict=True):
-        total.add_(gradient)
-    return sums
+        return list(gradients)
+    # One after another: while it is in the cache
+    return [total.float().add_(gradient) for total, gradient in zip(sums, gradients, strict=True)]
 
 
-def _folded(weight: Tensor, bias: Tensor | None, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    mean, variance = norm.running_mean, norm.running_var
-    assert mean is not None, "in evaluation mode"
-    assert variance is not None
-    scale = torch.rsqrt(variance + norm.eps)
-    if norm.affine:
-        scale = scale * norm.weight
-    shift = (norm.bias if norm.affine else 0.0) - mean * scale
-    return weight * scale[:, None, None, None], shift if bias is None else bias * scale + shift
+def _moments(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor, Tensor]:
+    """Of a norm in evaluation mode: its mean, one over its deviation, and what it multiplies by, `(C,)` each."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    inverse = torch.rsqrt(norm.running_var + norm.eps)
+    return norm.running_mean, inverse, inverse * norm.weight if norm.affine else inverse

@@ -207,9 +207,12 @@ class TuningLoop:
                 loss += part_loss
                 seen.append(observed)
                 sums = added(sums, part)
-        for parameter, gradient in zip(self._parameters, learning.through(sums), strict=True):
+        gradients = learning.through(sums)
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
             parameter.grad = gradient
-        nn.utils.clip_grad_norm_(self._parameters, self._settings.optimiser.max_gradient_norm)
+        norm, longest = nn.utils.get_total_norm(gradients), self._settings.optimiser.max_gradient_norm
+        if not norm <= longest:  # else they would be read and written to be multiplied by 1
+            nn.utils.clip_grads_with_norm_(self._parameters, longest, norm)
         self._optimiser.step()
         with torch.no_grad():
             self._norms.move(seen)
