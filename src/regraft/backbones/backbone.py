@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from regraft.backbones.architectures import build_initialised, build_on_meta
 from regraft.backbones.checkpoints import fit_to_architecture, hash_tensors
+from regraft.backbones.mean_over_positions import mean_over_positions
 from regraft.backbones.memory import require_room_for_weights
 from regraft.backbones.spec import BackboneSpec, unknown_name
 from regraft.backbones.weights import WeightsReceipt
@@ -170,7 +171,7 @@ class Backbone(nn.Module):
         for name in names[first : last + 1]:
             activation = self.forward_range(activation, name, name)
             if name in wanted:
-                pooled[name] = self.pool(activation.float())
+                pooled[name] = self.pool_in_float32(activation)
         return activation, pooled
 
     def up_to(self, stage: str) -> Self:
@@ -227,6 +228,13 @@ class Backbone(nn.Module):
             squares = (activation - mean[:, :, None, None]).square()
             variance = functional.adaptive_avg_pool2d(squares, 1).flatten(1)
         return torch.cat([token, (variance + _LEAST_VARIANCE).sqrt()], dim=1)
+
+    def pool_in_float32(self, activation: Tensor) -> Tensor:
+        """As `pool`, to float32 from any type."""
+        is_half_map = activation.ndim == 4 and activation.dtype in (torch.bfloat16, torch.float16)
+        if is_half_map and self.pooling == "mean":
+            return mean_over_positions(activation)
+        return self.pool(activation.float())
 
     def _depth(self, stage: str) -> int:
         names = tuple(self.stages)

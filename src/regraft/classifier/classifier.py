@@ -203,7 +203,7 @@ def head_features(
     following = names[0 if after is None else names.index(after) + 1 :]
     found = dict(pooled)
     if after is not None and after in stages and after not in found:
-        found[after] = backbone.pool(activation.float())
+        found[after] = backbone.pool_in_float32(activation)
     if following:
         found |= backbone.pooled_range(activation, following[0], None, wanted=stages)[1]
     return torch.cat([found[stage] for stage in stages], dim=1)

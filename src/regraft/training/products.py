@@ -73,8 +73,8 @@ class _Product(torch.autograd.Function):
         if kind.keeps_output:
             kept = output = _images(_linear(rows, weight.flatten(1), bias, activation), images.shape)
         else:
-            kept = _linear(rows, weight.flatten(1), bias, NO_ACTIVATION)
-            output = _images(kind.apply(kept), images.shape)
+            kept = _images(_linear(rows, weight.flatten(1), bias, NO_ACTIVATION), images.shape)
+            output = kind.apply(kept)
         ctx.save_for_backward(rows, weight, None if activation is NO_ACTIVATION else kept)
         ctx.back, ctx.shape, ctx.has_bias = kind.back, images.shape, bias is not None
         return output
@@ -83,9 +83,10 @@ class _Product(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight, kept = ctx.saved_tensors
-        gradient = _rows(given)
+        gradient = given.permute(0, 2, 3, 1)
         if kept is not None:
-            gradient = ctx.back(gradient, kept if kept.ndim == 2 else _rows(kept))
+            gradient = ctx.back(gradient, kept.permute(0, 2, 3, 1))
+        gradient = gradient.reshape(-1, gradient.shape[-1])
         of_images = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
             of_images = _images(gradient @ weight.flatten(1), ctx.shape)
