@@ -227,7 +227,10 @@ def normalize_pixels(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
     """
     mean = torch.tensor(preprocessing.mean, dtype=torch.float32, device=pixels.device) * 255
     std = torch.tensor(preprocessing.std, dtype=torch.float32, device=pixels.device) * 255
-    return ((pixels.float() - mean) / std).permute(0, 3, 1, 2)
+    # A row at a time: for three values at a time PyTorch takes several times as long.
+    rows, width = pixels.flatten(2), pixels.shape[2]
+    normalized = (rows.float() - mean.repeat(width)).div_(std.repeat(width))
+    return normalized.view(pixels.shape).permute(0, 3, 1, 2)
 
 
 def _decoded(image: "Image | bytes | Path") -> "Image":
