@@ -67,6 +67,7 @@ def tune(fitted_probe: Classifier, shapes: tuple[Labelled, Labelled], compute: C
         train: Labelled = shapes[0],
         val: Labelled = shapes[1],
         num_streams: int = 1,
+        fast_dtype: torch.dtype = torch.float32,
         save_points: SavePoints | None = None,
         learning_rate: float = OPTIMISER.learning_rate,
         **changes: Any,
@@ -77,7 +78,7 @@ def tune(fitted_probe: Classifier, shapes: tuple[Labelled, Labelled], compute: C
             train,
             val,
             settings=dataclasses.replace(SETTINGS, optimiser=optimiser, **changes),
-            compute=dataclasses.replace(compute, num_streams=num_streams),
+            compute=dataclasses.replace(compute, num_streams=num_streams, fast_dtype=fast_dtype),
             store=store,
             save_points=save_points or NoSavePoints(),
         )
@@ -418,15 +419,21 @@ def test_frozen_depthwise_convolutions_and_their_norms_do_not_move(
     assert trained - frozen == depthwise
 
 
+AS_SHIPPED = {"fast_dtype": torch.bfloat16, "depthwise": "frozen"}
+
+
+@pytest.mark.parametrize("more", [{"learning_rate": 1e-5}, {"learning_rate": 1e-4, **AS_SHIPPED}])
 @pytest.mark.parametrize("num_stages", [1, 4])
-def test_streams_do_not_change_a_bit(tune: Tune, shapes: tuple[Labelled, Labelled], num_stages: int) -> None:
+def test_streams_do_not_change_a_bit(
+    tune: Tune, shapes: tuple[Labelled, Labelled], num_stages: int, more: dict[str, Any]
+) -> None:
     one, two = (
         tune(
             val=shapes[0],
             unfreeze=LastStages(num_stages),
             views="flips",
-            learning_rate=1e-5,
             num_streams=count,
+            **more,
         )
         for count in (1, 2)
     )
@@ -694,6 +701,7 @@ class Interrupting:
 @pytest.mark.parametrize(
     ("kill_after", "more"),
     [(count, {}) for count in range(1, 9)]
+    + [(count, AS_SHIPPED) for count in (3, 4)]  # 4: what is left of an epoch is the rest of a batch
     + [(6, {"unfreeze": "first"}), (3, {"unfreeze": "all", "batch_norm": "adapt"})],
 )
 def test_killed_training_goes_on_to_the_same_bits(tune: Tune, kill_after: int, more: dict[str, Any]) -> None:

@@ -137,7 +137,8 @@ class FusedConvolution(nn.Module):
         if extra not in self._ready:
             weight, geometry = _reaching(self.weight, extra), self._geometry
             if has_packed_weights():
-                weight = _packed(weight, geometry, padding, images.shape)
+                # For one image: what comes first, a whole batch or the rest of one, must not decide.
+                weight = _packed(weight, geometry, padding, torch.Size((1, *images.shape[1:])))
             self._ready[extra] = weight
         return self._ready[extra]
 

@@ -83,10 +83,9 @@ class _Product(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight, kept = ctx.saved_tensors
-        gradient = given.permute(0, 2, 3, 1)
+        gradient = _rows(given)
         if kept is not None:
-            gradient = ctx.back(gradient, kept.permute(0, 2, 3, 1))
-        gradient = gradient.reshape(-1, gradient.shape[-1])
+            gradient = ctx.back(gradient, _rows(kept))
         of_images = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
             of_images = _images(gradient @ weight.flatten(1), ctx.shape)
