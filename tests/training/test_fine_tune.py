@@ -442,6 +442,26 @@ def test_streams_do_not_change_a_bit(
     assert classifier_bytes(one.classifier) == classifier_bytes(two.classifier)
 
 
+def transposed(classifier: Classifier) -> Classifier:
+    """The same weights, in another order in memory: as files made from TensorFlow's hold them."""
+    turned = copy.deepcopy(classifier)
+    for parameter in turned.parameters():
+        parameter.data = parameter.data.transpose(0, -1).contiguous().transpose(0, -1)
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1)
+    return turned
+
+
+@pytest.mark.parametrize("more", [{"learning_rate": 1e-5}, {"learning_rate": 1e-4, **AS_SHIPPED}])
+def test_how_weights_lie_in_memory_does_not_change_what_is_learnt(
+    tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled], more: dict[str, Any]
+) -> None:
+    one, other = (tune(probe, val=shapes[0], **more) for probe in (fitted_probe, transposed(fitted_probe)))
+    assert one.best_epoch > 0
+    for row, expected in zip(other.history, one.history, strict=True):
+        assert row == pytest.approx(expected, rel=1e-6)  # sums in another order where they are frozen
+
+
 def test_same_seed_same_bits_whatever_was_drawn_before(tune: Tune) -> None:
     torch.manual_seed(1)
     first = tune(views="flips")

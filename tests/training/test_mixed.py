@@ -107,6 +107,23 @@ def test_what_is_frozen_of_a_folded_convolution_is_asked_no_gradient(frozen: str
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4 * float(other.abs().max()))
 
 
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last, None])
+def test_gradients_lie_in_memory_as_their_parameters_do(order: torch.memory_format | None) -> None:
+    backbone, first, border = tail_of("efficientnet_lite0")
+    for parameter in backbone.stages[first].parameters():
+        if parameter.ndim == 4 and order is None:
+            parameter.data = parameter.data.permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1)
+        elif parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=order)
+    mixed = mix_precision(backbone, first, border[:1], dtype=torch.bfloat16)
+    held, summed = gradients_of_passes(mixed, backbone, first, [border])
+    parameters = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
+    for parameter, one, other in zip(parameters, held, summed, strict=True):
+        assert (one - other).norm() <= 1e-2 * other.norm() + 1e-6
+        axes = [axis for axis, size in enumerate(parameter.shape) if size > 1]  # others have any stride
+        assert [one.stride(axis) for axis in axes] == [parameter.stride(axis) for axis in axes]
+
+
 def test_a_weight_that_two_modules_share_gets_the_gradients_of_both() -> None:
     backbone, first, border = tail_of("resnet18")
     blocks = list(backbone.stages[first].modules())

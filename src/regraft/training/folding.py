@@ -165,7 +165,7 @@ class HeldWeights:
             parts = step.through_fold(next(given), None if bias is None else next(given))
             found |= {id(parameter): gradient for parameter, gradient in parts}
         found |= zip(map(id, self._direct), given, strict=True)
-        return [found[id(parameter)] for parameter in self._parameters]
+        return [_laid_out_as(parameter, found[id(parameter)]) for parameter in self._parameters]
 
     def _flat_leaves(self) -> list[Tensor]:
         return [leaf for leaves in self._leaves for leaf in leaves if leaf is not None]
@@ -177,6 +177,15 @@ def added(sums: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[Tensor]:
         return list(gradients)
     # One after another: while it is in the cache
     return [total.float().add_(gradient) for total, gradient in zip(sums, gradients, strict=True)]
+
+
+def _laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """A gradient in the memory order of its parameter: a fused optimiser reads both as they lie, and checks nothing."""
+    if parameter.is_contiguous() and gradient.is_contiguous():  # whatever the strides of axes of length 1
+        return gradient
+    return (
+        gradient if gradient.stride() == parameter.stride() else torch.empty_like(parameter).copy_(gradient)
+    )
 
 
 def _moments(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor, Tensor]:

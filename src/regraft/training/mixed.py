@@ -1,4 +1,4 @@
-"""The trained stages as training runs them on a CPU: frozen norms folded in, large products in bfloat16.
+"""The trained stages as training runs them on a CPU: frozen norms folded in, convolutions in bfloat16.
 
 Knows modules, neither data nor losses. What it returns shares every parameter with what it was made from.
 """

@@ -99,6 +99,8 @@ class TuningLoop:
         trained = [*(classifier.backbone.stages[stage] for stage in stages), classifier.head]
         parameters = [parameter for module in trained for parameter in module.parameters()]
         self._parameters: list[Tensor] = [parameter for parameter in parameters if parameter.requires_grad]
+        for parameter in self._parameters:  # some files hold them transposed, which each update would pay for
+            parameter.data = parameter.data.contiguous()
         self._optimiser = build_optimiser(trained, settings.optimiser)
         self._norms = AdaptingNorms(classifier.backbone, stages if settings.batch_norm == "adapt" else ())
         self._moving = [*self._parameters, *self._norms.statistics]
