@@ -1,9 +1,10 @@
 import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
+from sklearn.metrics.pairwise import rbf_kernel
 from torch import nn
 
-from regraft.heads.layers import HeadLayers, LinearLayers, MlpLayers
+from regraft.heads.layers import AnyLayers, HeadLayers, KernelLayers, LinearLayers, MlpLayers
 
 
 def test_linear_layers_map_features_to_outputs() -> None:
@@ -29,6 +30,8 @@ def test_mlp_layers_end_without_nonlinearity() -> None:
         {"kind": "mlp", "hidden_sizes": (0,)},
         {"kind": "mlp", "dropout": 1.0},
         {"kind": "linear", "dropout": 0.1},
+        {"kind": "kernel", "gamma": 0.0},
+        {"kind": "kernel", "num_centres": 0},
         {"kind": "conv"},
     ],
 )
@@ -37,6 +40,23 @@ def test_layers_out_of_range_are_refused(wrong: dict[str, object]) -> None:
         TypeAdapter(HeadLayers).validate_python(wrong)
 
 
-@pytest.mark.parametrize("layers", [LinearLayers(), MlpLayers(kind="mlp", hidden_sizes=(4,), dropout=0.0)])
-def test_layers_survive_json(layers: LinearLayers | MlpLayers) -> None:
+def test_kernel_layers_measure_nearness_to_centres_as_scikit_learn_does() -> None:
+    kernel, linear = KernelLayers(kind="kernel", num_centres=4, gamma=0.7).build(6, 3)
+    features, mean, scale, centres = torch.randn(5, 6), torch.randn(6), torch.rand(6) + 0.5, torch.randn(4, 6)
+    kernel.load_state_dict({"mean": mean, "scale": scale, "centres": centres})
+    expected = rbf_kernel(((features - mean) / scale).numpy(), centres.numpy(), gamma=0.7 / 6)
+    torch.testing.assert_close(kernel(features), torch.from_numpy(expected), atol=1e-5, rtol=1e-5)
+    assert not list(kernel.parameters())
+    assert linear(kernel(features)).shape == (5, 3)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        LinearLayers(),
+        MlpLayers(kind="mlp", hidden_sizes=(4,), dropout=0.0),
+        KernelLayers(kind="kernel", num_centres=9, gamma=0.5),
+    ],
+)
+def test_layers_survive_json(layers: AnyLayers) -> None:
     assert TypeAdapter(HeadLayers).validate_json(layers.model_dump_json()) == layers

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 import torch
 
 from regraft.backbones.backbone import tensor_digest
@@ -41,3 +42,13 @@ def test_hidden_layers_of_a_head_begin_anew(make_probe: Callable[..., Classifier
     assert not torch.equal(start.head[0].weight, probe.head[0].weight)
     assert start.head[0].weight.std() > 0.05
     assert not start.head[-1].weight.any()
+
+
+def test_a_kernel_head_cannot_begin_anew(make_probe: Callable[..., Classifier]) -> None:
+    from regraft.heads.layers import KernelLayers
+
+    probe = make_probe()
+    layers = KernelLayers(kind="kernel", num_centres=5)
+    probe.layers, probe.head = layers, layers.build(probe.backbone.feature_dim, 3)
+    with pytest.raises(ValueError, match="a kernel head measures nearness"):
+        from_scratch(probe, seed=0)

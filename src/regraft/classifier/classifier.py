@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from regraft.backbones.backbone import Backbone, tensor_digest
 from regraft.backbones.fused import fuse
 from regraft.classifier.views import ViewSet, apply_view, num_views
-from regraft.heads.layers import LinearLayers, MlpLayers
+from regraft.heads.layers import AnyLayers
 from regraft.heads.targets import BinaryTarget, MulticlassTarget
 from regraft.images.decoding import decode_rgb, decode_rgb_bytes, upright_rgb
 from regraft.images.preprocessing import Preprocessing, apply
@@ -47,7 +47,7 @@ class Classifier(nn.Module):
         backbone: Backbone,
         head: nn.Sequential,
         stages: Sequence[str],
-        layers: LinearLayers | MlpLayers,
+        layers: AnyLayers,
         target: BinaryTarget | MulticlassTarget,
         preprocessing: Preprocessing,
         views: ViewSet,

@@ -18,7 +18,7 @@ from regraft.backbones.backbone import Backbone, build_backbone, freeze
 from regraft.backbones.weights import WeightsReceipt
 from regraft.classifier.classifier import Classifier
 from regraft.classifier.views import ViewSet
-from regraft.heads.layers import HeadLayers, LinearLayers, MlpLayers
+from regraft.heads.layers import AnyLayers, HeadLayers
 from regraft.heads.targets import BinaryTarget, MulticlassTarget, Target
 from regraft.images.preprocessing import Preprocessing
 
@@ -27,7 +27,7 @@ _METADATA_KEY = "regraft"
 _FORMAT = 1
 _ANY_LAYERS: Any = HeadLayers  # mypy knows no type of a union that pydantic takes
 _ANY_TARGET: Any = Target
-_LAYERS: TypeAdapter[LinearLayers | MlpLayers] = TypeAdapter(_ANY_LAYERS)
+_LAYERS: TypeAdapter[AnyLayers] = TypeAdapter(_ANY_LAYERS)
 _TARGET: TypeAdapter[BinaryTarget | MulticlassTarget] = TypeAdapter(_ANY_TARGET)
 
 
@@ -59,7 +59,7 @@ class Head:
     """
 
     modules: nn.Sequential
-    layers: LinearLayers | MlpLayers
+    layers: AnyLayers
     feature_dim: int
     target: BinaryTarget | MulticlassTarget
     stages: tuple[str, ...] | None = None
@@ -157,7 +157,7 @@ def _describe_backbone(backbone: Backbone) -> dict[str, Any]:
 
 
 def _describe_head(
-    layers: LinearLayers | MlpLayers,
+    layers: AnyLayers,
     target: BinaryTarget | MulticlassTarget,
     feature_dim: int,
     stages: tuple[str, ...] | None,

@@ -16,17 +16,15 @@ from regraft.classifier import assemble
 from regraft.classifier.files import Head
 from regraft.comparing.bench import Stopwatch
 from regraft.comparing.sweep import Outcome, Setting
-from regraft.heads.layers import LinearLayers, MlpLayers
+from regraft.heads.layers import AnyLayers
 from regraft.images.preprocessing import Preprocessing
 from regraft.save_points import NoSavePoints
 from regraft.training.border import ArrayStore
 from regraft.training.fine_tune import FineTuneSettings, fine_tune, labelled
-from regraft.training.head import fit_head
-from regraft.training.linear_probe import SolverSettings
-from regraft.training.mlp_head import MlpSettings
+from regraft.training.head import HeadSettings, fit_head
 from regraft.training.reproducibility import Compute
 
-HeadRecipe = tuple[LinearLayers | MlpLayers, SolverSettings | MlpSettings]
+HeadRecipe = tuple[AnyLayers, HeadSettings]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The layers of a head: linear, or a small multi-layer perceptron.
+"""The layers of a head: linear, a small multi-layer perceptron, or a kernel machine.
 
 Knows the width of what comes in and how many logits go out, not what they mean or how they are fitted.
 """
@@ -46,4 +46,26 @@ class MlpLayers(BaseModel):
         return nn.Sequential(*layers, nn.Linear(width, num_outputs))
 
 
-HeadLayers = Annotated[LinearLayers | MlpLayers, Field(discriminator="kind")]
+class KernelLayers(BaseModel):
+    """Nearness to images learnt from, then a linear layer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["kernel"]
+    num_centres: int = Field(default=2000, ge=1)
+    gamma: float = Field(default=1.0, gt=0)
+
+    def build(self, feature_dim: int, num_outputs: int) -> "nn.Sequential":
+        """Layers mapping `(B, feature_dim)` to `(B, num_outputs)`, nothing of them fitted."""
+        from torch import nn
+
+        from regraft.heads.kernel import KernelFeatures
+
+        return nn.Sequential(
+            KernelFeatures(feature_dim, self.num_centres, self.gamma),
+            nn.Linear(self.num_centres, num_outputs),
+        )
+
+
+AnyLayers = LinearLayers | MlpLayers | KernelLayers
+HeadLayers = Annotated[AnyLayers, Field(discriminator="kind")]

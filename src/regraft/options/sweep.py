@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _Rate = Annotated[float, Field(gt=0, le=1)]
 _Views = Literal["identity", "mirror", "flips", "dihedral"]
-_Head = Literal["linear", "mlp"]
+_Head = Literal["linear", "mlp", "kernel"]
 
 
 class SweepOptions(Options):

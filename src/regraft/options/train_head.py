@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from regraft.heads.layers import LinearLayers, MlpLayers
+from regraft.heads.layers import AnyLayers, KernelLayers, LinearLayers, MlpLayers
 from regraft.options.schema import Options
 
 if TYPE_CHECKING:
+    from regraft.training.head import HeadSettings
+    from regraft.training.kernel_head import KernelSettings
     from regraft.training.linear_probe import SolverSettings
     from regraft.training.mlp_head import MlpSettings
 
@@ -88,6 +90,40 @@ class MlpHeadOptions(Options):
         return MlpSettings(**self.model_dump(exclude={"kind", "hidden_sizes", "dropout"}))
 
 
+class KernelHeadOptions(Options):
+    """Nearness to images learnt from, then a linear layer, solved.
+
+    Attributes:
+        num_centres: Training images that nearness is measured to; all of them where there are no more.
+        gamma: How fast nearness falls with the mean squared difference of standardised features.
+        penalties: Of the function's norm, to choose from by cross-validation within train.
+        num_folds: Folds of it; a group is never on both sides.
+        tolerance: Solved when no entry of the gradient exceeds it.
+        max_iterations: A stop for what does not converge.
+        seed: Draws centres, shuffles the folds.
+    """
+
+    kind: Literal["kernel"]
+    num_centres: Annotated[int, Field(ge=1, le=20000)] = 2000
+    gamma: _Positive = 1.0
+    penalties: Annotated[tuple[_Positive, ...], Field(min_length=1)] = (1e-3, 1e-4, 3e-5, 1e-5)
+    num_folds: Annotated[int, Field(ge=2, le=20)] = 3
+    tolerance: _Positive = 1e-5
+    max_iterations: Annotated[int, Field(ge=1)] = 5000
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    def layers(self) -> KernelLayers:
+        """What the head is made of."""
+        return KernelLayers(kind="kernel", num_centres=self.num_centres, gamma=self.gamma)
+
+    def settings(self) -> "KernelSettings":
+        """How it is fitted."""
+        from regraft.training.kernel_head import KernelSettings
+        from regraft.training.linear_probe import SolverSettings
+
+        return KernelSettings(SolverSettings(**self.model_dump(exclude={"kind", "num_centres", "gamma"})))
+
+
 class TrainHeadOptions(Options):
     """The new head.
 
@@ -102,21 +138,22 @@ class TrainHeadOptions(Options):
     features: Literal["last", "concat"] | Annotated[tuple[str, ...], Field(min_length=1)] = "last"
     balance: Literal["none", "class_weights", "balanced_sampler", "auto"]
     learn_from: Literal["labels", "probabilities"] = "labels"
-    head: Annotated[LinearHeadOptions | MlpHeadOptions, Field(discriminator="kind")]
+    head: Annotated[LinearHeadOptions | MlpHeadOptions | KernelHeadOptions, Field(discriminator="kind")]
 
     def solver_settings(self) -> "SolverSettings":
         """How a linear probe is solved: as the head where that is linear, else as one with nothing set."""
         linear = self.head if isinstance(self.head, LinearHeadOptions) else LinearHeadOptions(kind="linear")
         return linear.settings()
 
-    def recipe(
-        self, kind: Literal["linear", "mlp"]
-    ) -> "tuple[LinearLayers | MlpLayers, SolverSettings | MlpSettings]":
+    def recipe(self, kind: Literal["linear", "mlp", "kernel"]) -> "tuple[AnyLayers, HeadSettings]":
         """A head of a kind and how it is fitted: this one where it is of that kind, else one with nothing set."""
+        head: LinearHeadOptions | MlpHeadOptions | KernelHeadOptions
         if kind == self.head.kind:
-            return self.head.layers(), self.head.settings()
-        if kind == "linear":
-            linear = LinearHeadOptions(kind="linear")
-            return linear.layers(), linear.settings()
-        mlp = MlpHeadOptions(kind="mlp")
-        return mlp.layers(), mlp.settings()
+            head = self.head
+        elif kind == "linear":
+            head = LinearHeadOptions(kind="linear")
+        elif kind == "mlp":
+            head = MlpHeadOptions(kind="mlp")
+        else:
+            head = KernelHeadOptions(kind="kernel")
+        return head.layers(), head.settings()

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from regraft.backbones.backbone import Backbone
 from regraft.classifier.files import Head
-from regraft.heads.layers import LinearLayers, MlpLayers
+from regraft.heads.layers import AnyLayers
 from regraft.training.balance import Balance, Floats, Ints, even_weights
 from regraft.training.features import select_stages
-from regraft.training.head import fit_head, group_numbers
+from regraft.training.head import HeadSettings, fit_head, group_numbers
 from regraft.training.learnt import LearnFrom
-from regraft.training.linear_probe import SolverSettings
 from regraft.training.mlp_head import MlpSettings
 
 _SIMPLEST_FIRST: Final[tuple[Balance, ...]] = ("none", "class_weights", "balanced_sampler")
@@ -30,8 +29,8 @@ def fit_balanced_head(
     manifest: pd.DataFrame,
     label_names: dict[str, list[str]],
     *,
-    layers: LinearLayers | MlpLayers,
-    settings: SolverSettings | MlpSettings,
+    layers: AnyLayers,
+    settings: HeadSettings,
     balance: Balance | Literal["auto"],
     stages: Sequence[str] | None = None,
     learn_from: LearnFrom = "labels",
@@ -51,7 +50,7 @@ def fit_balanced_head(
         label name, and `candidates`, a row a balance tried with its scores on `val`.
     """
     tried: tuple[Balance, ...] = (balance,) if balance != "auto" else _SIMPLEST_FIRST
-    if balance == "auto" and isinstance(settings, SolverSettings):
+    if balance == "auto" and not isinstance(settings, MlpSettings):
         tried = _SIMPLEST_FIRST[:2]
     fitted = {
         each: fit_head(

@@ -11,6 +11,7 @@ from torch import nn
 from regraft.backbones.backbone import build_backbone
 from regraft.backbones.weights import RandomWeights, load_weights
 from regraft.classifier.classifier import Classifier
+from regraft.heads.layers import KernelLayers
 from regraft.training.reproducibility import generator_for
 
 
@@ -22,10 +23,20 @@ def from_scratch(probe: Classifier, *, seed: int) -> Classifier:
     Args:
         probe: Gives architecture, cut and all that is not learnt; not changed.
         seed: Of the random weights.
+
+    Raises:
+        ValueError: If the head is a kernel's: nearness to features of the pretrained network means nothing then.
     """
+    if isinstance(probe.layers, KernelLayers):
+        raise ValueError(
+            "fine_tune.start is 'scratch', but a kernel head measures nearness in features of the pretrained network: "
+            "set train_head.head.kind to linear or mlp"
+        )
     start, spec = copy.deepcopy(probe), probe.backbone.spec
     weights, receipt = load_weights(spec, RandomWeights(kind="random", seed=seed))
-    start.backbone = build_backbone(spec.name, weights=weights, cut=probe.backbone.cut, receipt=receipt)
+    start.backbone = build_backbone(
+        spec.name, weights=weights, cut=probe.backbone.cut, receipt=receipt, pooling=probe.backbone.pooling
+    )
     linear = [layer for layer in start.head if isinstance(layer, nn.Linear)]
     generator = generator_for(seed, "head from scratch")
     with torch.no_grad():

@@ -14,13 +14,16 @@ from torch import nn
 
 from regraft.backbones.backbone import Backbone
 from regraft.classifier.files import Head
-from regraft.heads.layers import LinearLayers, MlpLayers
+from regraft.heads.layers import AnyLayers, KernelLayers
 from regraft.heads.targets import target_for
 from regraft.training.balance import Balance, measuring_weights
 from regraft.training.features import select_stages
+from regraft.training.kernel_head import KernelSettings, fit_kernel_head
 from regraft.training.learnt import LearnFrom, given_weights, learnt_probabilities
 from regraft.training.linear_probe import LinearProbe, SolverSettings, fit_linear_probe
 from regraft.training.mlp_head import MlpSettings, fit_mlp_head
+
+HeadSettings = SolverSettings | MlpSettings | KernelSettings
 
 
 class NotConvergedError(ValueError):
@@ -33,8 +36,8 @@ def fit_head(
     manifest: pd.DataFrame,
     label_names: dict[str, list[str]],
     *,
-    layers: LinearLayers | MlpLayers,
-    settings: SolverSettings | MlpSettings,
+    layers: AnyLayers,
+    settings: HeadSettings,
     balance: Balance = "none",
     stages: Sequence[str] | None = None,
     view_features: NDArray[np.float32] | None = None,
@@ -48,7 +51,7 @@ def fit_head(
         manifest: `split`, `group` and the target's column of numbers.
         label_names: The one target: its column and its labels in the order of their numbers.
         layers: What the head is made of.
-        settings: `SolverSettings` for linear layers, `MlpSettings` for others.
+        settings: `SolverSettings` for linear layers, `KernelSettings` for kernel layers, `MlpSettings` for others.
         balance: What is done about classes of unequal size.
         stages: Whose features are put side by side, in depth order; None for those of the backbone's cut.
         view_features: `(V * N, D)` float32, of further views of all images, view after view: of training images
@@ -81,25 +84,32 @@ def fit_head(
         of_views = np.concatenate([train + view * len(manifest) for view in range(num_views - 1)])
         learnt = select_stages(view_features, of_views, backbone.feature_dims, stages)
         data["train"] = np.concatenate([data["train"][0], learnt]), np.tile(labels[train], num_views)
+    if isinstance(layers, KernelLayers):
+        layers = layers.model_copy(update={"num_centres": min(layers.num_centres, len(train))})
     with torch.device("meta"):  # else initial weights nobody wants are drawn from the global generator
         modules = layers.build(feature_dim, target.num_outputs)
     modules.to_empty(device="cpu")
     images = manifest.iloc[np.tile(train, num_views)]
     probabilities = learnt_probabilities(images, names) if learn_from == "probabilities" else None
-    if isinstance(settings, SolverSettings):
-        groups = np.tile(units_of_training(manifest), num_views)
+    if not isinstance(settings, MlpSettings):
         weights = measuring_weights(data["train"][1], balance) * given_weights(images)
-        probe = fit_linear_probe(
-            *data["train"],
-            num_classes=len(names),
-            groups=groups,
-            settings=settings,
-            weights=weights / weights.mean(),
-            targets=probabilities,
-        )
-        _put_into(modules, probe)
+        data_of_fit: dict[str, Any] = {
+            "num_classes": len(names),
+            "groups": np.tile(units_of_training(manifest), num_views),
+            "weights": weights / weights.mean(),
+            "targets": probabilities,
+        }
+        if isinstance(settings, KernelSettings):
+            solver = settings.solver
+            probe = fit_kernel_head(
+                modules, *data["train"], num_images=len(train), settings=settings, **data_of_fit
+            )
+        else:
+            solver = settings
+            probe = fit_linear_probe(*data["train"], settings=settings, **data_of_fit)
+            _put_into(modules, probe)
         summary: dict[str, Any] = {
-            "criterion": f"largest gradient entry at most {settings.tolerance:g}",
+            "criterion": f"largest gradient entry at most {solver.tolerance:g}",
             "is_converged": probe.is_converged,
             "gradient_norm": probe.gradient_norm,
             "iterations": probe.iterations,

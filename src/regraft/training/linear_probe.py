@@ -4,7 +4,7 @@ Knows arrays, labels and weights only; no network is run here.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -94,11 +94,34 @@ def fit_linear_probe(
     Source:
         Standardised linear evaluation as in Kornblith et al. 2019, arXiv:1805.08974, section A.3.
     """
+    mean, scale = standardisation(features)
+    probe = solve_penalised(
+        (features.astype(np.float64) - mean) / scale,
+        labels,
+        num_classes=num_classes,
+        groups=groups,
+        settings=settings,
+        weights=weights,
+        targets=targets,
+    )
+    weight = probe.weight / scale
+    return replace(probe, weight=weight, bias=probe.bias - weight @ mean)
+
+
+def solve_penalised(
+    features: Floats,
+    labels: Ints,
+    *,
+    num_classes: int,
+    groups: Ints,
+    settings: SolverSettings,
+    weights: Floats | None = None,
+    targets: Floats | None = None,
+) -> LinearProbe:
+    """As `fit_linear_probe`, of features `(N, D)` whose scale means something: they are taken as they are."""
     present = set(np.unique(labels).tolist())
     if missing := sorted(set(range(num_classes)) - present):
         raise ValueError(f"no training image has label number(s) {missing}; the head cannot learn them")
-    mean, scale = standardisation(features)
-    standardised = (features.astype(np.float64) - mean) / scale
     weights = np.ones(len(labels)) if weights is None else weights
     targets = np.eye(num_classes)[labels] if targets is None else targets
     penalties = sorted(settings.penalties, reverse=True)
@@ -109,21 +132,19 @@ def fit_linear_probe(
         if len(penalties) > 1:
             folds = group_folds(labels, groups, num_classes, settings)
             scores = [
-                _score_fold(standardised, labels, targets, weights, *fold, penalties, settings)
-                for fold in folds
+                _score_fold(features, labels, targets, weights, *fold, penalties, settings) for fold in folds
             ]
             held_out = weights[np.concatenate([held_out for _, held_out in folds])]
             means = (np.concatenate(scores, axis=1) * held_out[:, None]).sum(axis=1) / held_out.sum()
             for row, (loss, accuracy) in zip(history, means.tolist(), strict=True):
                 row |= {"cv_log_loss": loss, "cv_accuracy": accuracy}
             chosen = int(means[:, 0].argmin())
-        problem = _Problem(standardised, targets, weights, penalties[chosen])
+        problem = _Problem(features, targets, weights, penalties[chosen])
         parameters, iterations = problem.solve(settings.tolerance, settings.max_iterations)
         gradient_norm = float(np.abs(problem.objective(parameters)[1]).max())
-    weight, bias = parameters[:, :-1] / scale, parameters[:, -1]
     return LinearProbe(
-        weight=weight,
-        bias=bias - weight @ mean,
+        weight=parameters[:, :-1],
+        bias=parameters[:, -1],
         penalty=penalties[chosen],
         gradient_norm=gradient_norm,
         iterations=iterations,
