@@ -91,7 +91,7 @@ def test_every_step_is_checked() -> None:
         (
             "train_head.head.kind",
             "linaer",
-            "train_head.head.kind: unknown 'linaer'; known: linear, mlp; did you",
+            "train_head.head.kind: unknown 'linaer'; known: linear, mlp, kernel; did you",
         ),
         ("compute.device", "gpu", "compute.device: unknown 'gpu'; known: auto, cpu, cuda, mps"),
         (
