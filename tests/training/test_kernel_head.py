@@ -14,13 +14,11 @@ from regraft.backbones.backbone import Backbone
 from regraft.classifier import load_head, save_head
 from regraft.heads.layers import KernelLayers
 from regraft.training.head import fit_head
-from regraft.training.kernel_head import KernelSettings, fit_kernel_head
+from regraft.training.kernel_head import fit_kernel_head
 from regraft.training.linear_probe import SolverSettings, standardisation
 
 PENALTY = 1e-3
-SETTINGS = KernelSettings(
-    SolverSettings(penalties=(PENALTY,), num_folds=2, tolerance=1e-7, max_iterations=5000, seed=0)
-)
+SETTINGS = SolverSettings(penalties=(PENALTY,), num_folds=2, tolerance=1e-7, max_iterations=5000, seed=0)
 
 
 def make_rings(num_rows: int = 160) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,6 @@ from regraft.options.schema import Options
 
 if TYPE_CHECKING:
     from regraft.training.head import HeadSettings
-    from regraft.training.kernel_head import KernelSettings
     from regraft.training.linear_probe import SolverSettings
     from regraft.training.mlp_head import MlpSettings
 
@@ -116,12 +115,11 @@ class KernelHeadOptions(Options):
         """What the head is made of."""
         return KernelLayers(kind="kernel", num_centres=self.num_centres, gamma=self.gamma)
 
-    def settings(self) -> "KernelSettings":
+    def settings(self) -> "SolverSettings":
         """How it is fitted."""
-        from regraft.training.kernel_head import KernelSettings
         from regraft.training.linear_probe import SolverSettings
 
-        return KernelSettings(SolverSettings(**self.model_dump(exclude={"kind", "num_centres", "gamma"})))
+        return SolverSettings(**self.model_dump(exclude={"kind", "num_centres", "gamma"}))
 
 
 class TrainHeadOptions(Options):

@@ -18,7 +18,7 @@ from regraft.training.balance import Balance, Floats, Ints, even_weights
 from regraft.training.features import select_stages
 from regraft.training.head import HeadSettings, fit_head, group_numbers
 from regraft.training.learnt import LearnFrom
-from regraft.training.mlp_head import MlpSettings
+from regraft.training.linear_probe import SolverSettings
 
 _SIMPLEST_FIRST: Final[tuple[Balance, ...]] = ("none", "class_weights", "balanced_sampler")
 
@@ -50,7 +50,7 @@ def fit_balanced_head(
         label name, and `candidates`, a row a balance tried with its scores on `val`.
     """
     tried: tuple[Balance, ...] = (balance,) if balance != "auto" else _SIMPLEST_FIRST
-    if balance == "auto" and not isinstance(settings, MlpSettings):
+    if balance == "auto" and isinstance(settings, SolverSettings):
         tried = _SIMPLEST_FIRST[:2]
     fitted = {
         each: fit_head(

@@ -18,12 +18,12 @@ from regraft.heads.layers import AnyLayers, KernelLayers
 from regraft.heads.targets import target_for
 from regraft.training.balance import Balance, measuring_weights
 from regraft.training.features import select_stages
-from regraft.training.kernel_head import KernelSettings, fit_kernel_head
+from regraft.training.kernel_head import fit_kernel_head
 from regraft.training.learnt import LearnFrom, given_weights, learnt_probabilities
 from regraft.training.linear_probe import LinearProbe, SolverSettings, fit_linear_probe
 from regraft.training.mlp_head import MlpSettings, fit_mlp_head
 
-HeadSettings = SolverSettings | MlpSettings | KernelSettings
+HeadSettings = SolverSettings | MlpSettings
 
 
 class NotConvergedError(ValueError):
@@ -51,7 +51,7 @@ def fit_head(
         manifest: `split`, `group` and the target's column of numbers.
         label_names: The one target: its column and its labels in the order of their numbers.
         layers: What the head is made of.
-        settings: `SolverSettings` for linear layers, `KernelSettings` for kernel layers, `MlpSettings` for others.
+        settings: `SolverSettings` for what is solved, linear and kernel layers; `MlpSettings` for others.
         balance: What is done about classes of unequal size.
         stages: Whose features are put side by side, in depth order; None for those of the backbone's cut.
         view_features: `(V * N, D)` float32, of further views of all images, view after view: of training images
@@ -91,7 +91,7 @@ def fit_head(
     modules.to_empty(device="cpu")
     images = manifest.iloc[np.tile(train, num_views)]
     probabilities = learnt_probabilities(images, names) if learn_from == "probabilities" else None
-    if not isinstance(settings, MlpSettings):
+    if isinstance(settings, SolverSettings):
         weights = measuring_weights(data["train"][1], balance) * given_weights(images)
         data_of_fit: dict[str, Any] = {
             "num_classes": len(names),
@@ -99,17 +99,15 @@ def fit_head(
             "weights": weights / weights.mean(),
             "targets": probabilities,
         }
-        if isinstance(settings, KernelSettings):
-            solver = settings.solver
+        if isinstance(layers, KernelLayers):
             probe = fit_kernel_head(
                 modules, *data["train"], num_images=len(train), settings=settings, **data_of_fit
             )
         else:
-            solver = settings
             probe = fit_linear_probe(*data["train"], settings=settings, **data_of_fit)
             _put_into(modules, probe)
         summary: dict[str, Any] = {
-            "criterion": f"largest gradient entry at most {solver.tolerance:g}",
+            "criterion": f"largest gradient entry at most {settings.tolerance:g}",
             "is_converged": probe.is_converged,
             "gradient_norm": probe.gradient_norm,
             "iterations": probe.iterations,

@@ -3,8 +3,6 @@
 Knows arrays, labels and weights only; no network is run here.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -27,13 +25,6 @@ from regraft.training.reproducibility import numpy_generator
 _LEAST_EIGENVALUE = 1e-6
 
 
-@dataclass(frozen=True)
-class KernelSettings:
-    """How a kernel head is solved: as a linear probe, of another space."""
-
-    solver: SolverSettings
-
-
 def fit_kernel_head(
     modules: nn.Sequential,
     features: NDArray[np.float32],
@@ -42,7 +33,7 @@ def fit_kernel_head(
     num_classes: int,
     groups: Ints,
     num_images: int,
-    settings: KernelSettings,
+    settings: SolverSettings,
     weights: Floats | None = None,
     targets: Floats | None = None,
 ) -> LinearProbe:
@@ -54,8 +45,8 @@ def fit_kernel_head(
         labels: `(N,)` int64 in [0, num_classes).
         num_classes: K ≥ 2.
         groups: `(N,)` group numbers; a group is never on both sides of a fold.
-        num_images: Centres are of the first so many rows, drawn by the solver's seed where fewer are asked for.
-        settings: See there.
+        num_images: Centres are of the first so many rows, drawn where fewer are asked for.
+        settings: As of a linear probe; the seed draws the centres too.
         weights: `(N,)` float64, mean 1, what each row's loss counts; all 1 if None.
         targets: `(N, K)` class probabilities, rows sum to 1, learnt instead of the labels.
 
@@ -71,7 +62,7 @@ def fit_kernel_head(
     kernel, linear = modules
     assert isinstance(kernel, KernelFeatures)
     assert isinstance(linear, nn.Linear)
-    generator = numpy_generator(settings.solver.seed, "kernel centres")
+    generator = numpy_generator(settings.seed, "kernel centres")
     rows = np.sort(generator.permutation(num_images)[: len(kernel.centres)])
     mean, scale = standardisation(features)
     with torch.no_grad():
@@ -88,7 +79,7 @@ def fit_kernel_head(
             labels,
             num_classes=num_classes,
             groups=groups,
-            settings=settings.solver,
+            settings=settings,
             weights=weights,
             targets=targets,
         )
