@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from regraft.backbones.backbone import Backbone, build_backbone, freeze
 from regraft.backbones.weights import RandomWeights, load_weights
 from regraft.backbones.zoo import get_spec
+from regraft.images.preprocessing import Preprocessing
 from regraft.training.frozen import frozen_network
 from regraft.training.reproducibility import Compute
 
@@ -72,7 +73,11 @@ def line(name: str, dtype: torch.dtype, arguments: argparse.Namespace) -> str:
     images = torch.randn(arguments.batch_size, 3, size, size)
     layers = layers_of(backbone, images)
     compute = Compute(device=torch.device("cpu"), fast_dtype=dtype, num_streams=1, deterministic=True)
-    network = frozen_network(backbone, size=size, compute=compute)
+    preprocessing = Preprocessing(
+        size=size, resize_size=size, fit="stretch", interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3
+    )
+    pixels = torch.randint(0, 256, (8, size, size, 3), dtype=torch.uint8).numpy()
+    network = frozen_network(backbone, pixels, preprocessing, compute=compute)
     batch = images.to(dtype).contiguous(memory_format=torch.channels_last)
 
     left, right = torch.randn(2, MATRIX, MATRIX).to(dtype)

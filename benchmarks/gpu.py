@@ -204,7 +204,8 @@ def tune(
 
 
 def synthetic_features(backbone: Backbone, num_images: int, compute: Compute, batch_size: int) -> float:
-    network = frozen_network(backbone, size=SIZE, compute=compute)
+    pixels = np.random.default_rng(0).integers(0, 256, (8, SIZE, SIZE, 3), dtype=np.uint8)
+    network = frozen_network(backbone, pixels, PREPROCESSING, compute=compute)
     batch = drawn_batch(compute, batch_size, compute.fast_dtype)
 
     def run() -> None:

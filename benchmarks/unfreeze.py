@@ -52,7 +52,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("datasets", nargs="+", metavar="dataset")
-    parser.add_argument("--images", type=int, default=400, help="drawn from each data set, split 50/20/30")
+    parser.add_argument("--images", type=int, default=400, help="drawn from each data set")
+    parser.add_argument("--val", type=float, default=0.2, help="fraction of them to choose on")
+    parser.add_argument("--test", type=float, default=0.3, help="fraction of them to measure on")
     parser.add_argument("--size", type=int, default=128, help="of an image, in pixels")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--results", type=Path, default=Path("data/08_reporting/unfreeze_benchmark"))
@@ -69,7 +71,9 @@ def main() -> None:
         parameters[step][key] = json.loads(value)
     for dataset in arguments.datasets:
         name = Path(dataset.partition(":")[0]).resolve().stem if dataset != "elpv" else "elpv"
-        folder = arguments.results / f"{name}-{arguments.images}-{arguments.size}"
+        folder = (
+            arguments.results / f"{name}-{arguments.images}-{arguments.size}-{arguments.val}-{arguments.test}"
+        )
         folder.mkdir(parents=True, exist_ok=True)
         if not arguments.table:
             run(dataset, parameters, folder, arguments)
@@ -92,7 +96,8 @@ def run(dataset: str, parameters: dict[str, Any], folder: Path, arguments: argpa
         if not missing:
             continue
         prepared = prepared or prepare(dataset, parameters, arguments.images, backbone_options, compute)
-        probe, manifest, splits, pixels = probe_of(prepared, backbone, parameters, seed, compute)
+        split = {"val_fraction": arguments.val, "test_fraction": arguments.test, "seed": seed}
+        probe, manifest, splits, pixels = probe_of(prepared, backbone, parameters, split, compute)
         store = ArrayFolder(folder=str(folder / "activations"), max_bytes=2e10)
         for name in missing:
             how = {"start": "scratch"} if name == "scratch" else {"unfreeze": by_name[name]}
@@ -174,15 +179,13 @@ def probe_of(
     prepared: tuple[pd.DataFrame, np.ndarray, Any, tuple[str, ...]],
     backbone: Any,
     parameters: dict[str, Any],
-    seed: int,
+    split: dict[str, float],
     compute: Compute,
 ) -> tuple[Classifier, pd.DataFrame, tuple[Labelled, Labelled], np.ndarray]:
     index, pixels, preprocessing, order = prepared
     ingest = IngestOptions.model_validate(parameters["ingest"])
-    split = {"kind": "random", "val_fraction": 0.2, "test_fraction": 0.3, "seed": seed}
-    manifest, label_names = build_manifest(
-        index, ingest.split.model_copy(update=split), min_images_per_class=3, label_order=order
-    )
+    changed = ingest.split.model_copy(update={"kind": "random", **split})
+    manifest, label_names = build_manifest(index, changed, min_images_per_class=3, label_order=order)
     head_options = TrainHeadOptions.model_validate(parameters["train_head"]).head
     with reproducible(compute):
         blocks = extract_features(backbone, pixels, preprocessing, batch_size=8, compute=compute)

@@ -78,7 +78,8 @@ class Geometry:
 class FusedConvolution(nn.Module):
     """Convolution, batch norm and activation as one operation.
 
-    Where PyTorch has no such operation for the device, convolution and activation run one after the other.
+    Where PyTorch has no such operation for the device, convolution and activation run one after the other. The bias is
+    float32 whatever the weight is.
 
     Args:
         convolution: Its weights are copied.
@@ -103,6 +104,18 @@ class FusedConvolution(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """`(B, C, H, W)` in the weight's dtype to `(B, C', H', W')`."""
+        result = self._convolve(images, *self._fused_activation)
+        if self._activation is None or _is_fused_on(images.device):
+            return result
+        activated: Tensor = self._activation(result)
+        return activated
+
+    def before_activation(self, images: Tensor) -> Tensor:
+        """As `forward`, without the activation."""
+        return self._convolve(images, "none", [])
+
+    def _convolve(self, images: Tensor, activation: str, scalars: list[float]) -> Tensor:
+        """The activation is left out where PyTorch has no operation with it."""
         geometry = self._geometry
         sides = geometry.sides(images.shape[2:])
         # One row or column more below or right than above or left: a copy of all images to put it on costs more than
@@ -113,7 +126,7 @@ class FusedConvolution(nn.Module):
         else:
             images, padding = geometry.pad(images)
             extra = (0,) * len(extra)
-        if images.device.type == "cpu" and has_fused_convolution():
+        if _is_fused_on(images.device):
             result: Tensor = torch.ops.mkldnn._convolution_pointwise(
                 images,
                 self._weight(extra, images, padding),
@@ -122,15 +135,15 @@ class FusedConvolution(nn.Module):
                 list(geometry.stride),
                 list(geometry.dilation),
                 geometry.groups,
-                *self._fused_activation,
+                activation,
+                scalars,
                 "",
             )
             return result
-        weight = _reaching(self.weight, extra)
-        result = functional.conv2d(
-            images, weight, self.bias, geometry.stride, padding, geometry.dilation, geometry.groups
+        weight, bias = _reaching(self.weight, extra), self.bias.to(images.dtype)
+        return functional.conv2d(
+            images, weight, bias, geometry.stride, padding, geometry.dilation, geometry.groups
         )
-        return result if self._activation is None else self._activation(result)
 
     def _weight(self, extra: tuple[int, ...], images: Tensor, padding: list[int]) -> Tensor:
         """The weight as oneDNN wants it, made when first asked for."""
@@ -144,11 +157,17 @@ class FusedConvolution(nn.Module):
 
     def _apply(self, *arguments: Any, **settings: Any) -> Self:
         self._ready = {}  # of another type or device from now on
+        bias = self.bias
         super()._apply(*arguments, **settings)  # type: ignore[no-untyped-call]
+        self.bias = bias.to(self.weight.device)
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_ready": {}}
+
+
+def _is_fused_on(device: torch.device) -> bool:
+    return device.type == "cpu" and has_fused_convolution()
 
 
 @cache

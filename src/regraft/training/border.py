@@ -134,7 +134,7 @@ def border_inputs(
     """
     if border is None:
         return PixelInputs(pixels, preprocessing, compute.device)
-    frozen = frozen_network(backbone, size=pixels.shape[1], compute=compute)
+    frozen = frozen_network(backbone, pixels, preprocessing, compute=compute)
     names = list(backbone.stages)
     before = [stage for stage in stages if names.index(stage) < names.index(border)]
     identity = _identity(

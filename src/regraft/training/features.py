@@ -62,7 +62,7 @@ def extract_features(
             dtype=compute.fast_dtype,
             device=compute.device,
         )
-        return frozen_network(backbone, size=pixels.shape[1], compute=compute)
+        return frozen_network(backbone, pixels, preprocessing, compute=compute)
 
     def compute_batch(rows: range) -> NDArray[np.float32]:
         view, first = divmod(rows.start, num_images)

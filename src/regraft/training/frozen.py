@@ -1,19 +1,45 @@
-"""The frozen part as it is run: fused, on the device, in the precision asked for.
+"""The frozen part as it is run: fused, on the device, in the precision asked for, its rounding's shift taken back.
 
-Knows no data. Only what is never trained may be run so.
+Knows no labels. Only what is never trained may be run so.
 """
 
+import copy
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from regraft.backbones.backbone import Backbone
+from regraft.backbones.calibration import calibrate
 from regraft.backbones.fused import fuse
 from regraft.backbones.fused_convolution import has_fused_convolution
-from regraft.training.reproducibility import Compute
+from regraft.classifier.classifier import normalize_pixels
+from regraft.images.preprocessing import Preprocessing
+from regraft.training.reproducibility import Compute, one_thread
+
+_CALIBRATION_IMAGES = 8  # 32 leave hardly less
 
 
-def frozen_network(backbone: Backbone, *, size: int, compute: Compute) -> Backbone:
-    """A copy of a backbone for frozen forward passes on images of `size` pixels a side."""
-    return fuse(backbone, size=size).eval().to(compute.device, compute.fast_dtype)
+def frozen_network(
+    backbone: Backbone, pixels: NDArray[np.uint8], preprocessing: Preprocessing, *, compute: Compute
+) -> Backbone:
+    """A copy of a backbone for frozen forward passes over images like these.
+
+    Args:
+        backbone: In evaluation mode, float32, on the CPU; not changed.
+        pixels: `(N, S, S, 3)` uint8, N > 0; where the precision is not float32, a few of them say how it shifts means.
+        preprocessing: Mean and std of the backbone's pretraining.
+        compute: Device and precision.
+    """
+    exact = fuse(backbone, size=pixels.shape[1]).eval().to(compute.device)
+    if compute.fast_dtype is torch.float32:
+        return exact
+    rounded = copy.deepcopy(exact).to(compute.fast_dtype)
+    rows = np.unique(np.linspace(0, len(pixels) - 1, _CALIBRATION_IMAGES).astype(np.int64))
+    with one_thread():
+        images = normalize_pixels(torch.tensor(pixels[rows], device=compute.device), preprocessing)
+        calibrate(rounded, exact, images, dtype=compute.fast_dtype)
+    return rounded
 
 
 def arithmetic_name(compute: Compute) -> str:
@@ -21,5 +47,6 @@ def arithmetic_name(compute: Compute) -> str:
     as this is the same."""
     is_fused = compute.device.type == "cpu" and has_fused_convolution()
     return (
-        f"{compute.fast_dtype} {compute.device.type} {'fused' if is_fused else 'folded'} {torch.__version__}"
+        f"{compute.fast_dtype} calibrated {compute.device.type} {'fused' if is_fused else 'folded'} "
+        f"{torch.__version__}"
     )

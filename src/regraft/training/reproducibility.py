@@ -124,10 +124,10 @@ def map_streams(
     thread are several times faster than one stream of several threads where other processes keep a core busy.
     """
     if compute.device.type != "cpu" or compute.num_streams == 1:
-        with _one_thread():
+        with one_thread():
             yield from map(function, items)
         return
-    with _one_thread():
+    with one_thread():
         yield from _pool(compute.num_streams).map(function, items)
 
 
@@ -143,7 +143,8 @@ def _pool(num_streams: int) -> ThreadPoolExecutor:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """One thread an operation while it lasts."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
