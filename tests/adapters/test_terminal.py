@@ -52,7 +52,7 @@ def test_closing_table_sets_both_models_side_by_side_with_intervals() -> None:
     accuracy = [cell.strip() for cell in table["accuracy"] if cell.strip()]
     assert accuracy == ["0.859 (0.831 to 0.885)", "0.887 (0.862 to 0.910)"]
     heading = next(line for line in lines if line.startswith("on test"))
-    assert heading.index("linear probe") < heading.index("fine-tuned")
+    assert heading.index("probe") < heading.index("fine-tuned")
     assert len({len(line) for line in lines if line.startswith(("on test", "accuracy", "log loss"))}) == 1
 
 
@@ -171,6 +171,8 @@ def test_a_second_run_in_one_process_starts_anew(
             "penalty 0.3, gradient 9e-07 after 41 iterations",
         ),
         ("head_history", {"summary": {"best_epoch": 7}}, "converged, best epoch 7"),
+        ("ingest_report", {"num_unreadable": 3}, "3 more could not be read"),
+        ("ingest_report", {"num_unreadable": 0}, ""),
         (
             "fine_tune_history",
             {

@@ -106,7 +106,7 @@ def test_a_perfect_score_and_a_class_without_test_images_are_noted(build_tables:
     assert metrics["test"]["probe"]["accuracy"] == {"value": 1, "low": 1, "high": 1}
     assert metrics["test"]["probe"]["roc_auc"]["value"] is None
     assert [note.split(" makes")[0] for note in metrics["notes"][:2]] == [
-        "The linear probe model",
+        "The probe model",
         "The fine-tuned model",
     ]
     assert "unheard of" in metrics["notes"][2]

@@ -197,7 +197,7 @@ def test_the_result_in_one_sentence_names_the_baseline_that_is_harder() -> None:
     seen = report.headline(made_up(estimate(0.02, 0.0, 0.04), 3))
     assert seen == (
         "Of 1,656 test images the fine-tuned model gets 90.0 % right (95 % interval 88.0 to 92.0 %), the "
-        "linear probe 88.0 % (86.0 to 90.0); without looking at a pixel, the majority of the image's group "
+        "probe 88.0 % (86.0 to 90.0); without looking at a pixel, the majority of the image's group "
         "gives 80.0 % (78.0 to 82.0)."
     )
     assert "the most frequent class gives 60.0 %" in report.headline(made_up(estimate(0.02, 0.0, 0.04), 1656))

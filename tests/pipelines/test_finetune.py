@@ -136,7 +136,7 @@ def test_first_run_tells_a_line_a_step_and_the_table(first: Ran) -> None:
     assert "64 px" in first.step("normalize")
     interval = r"\d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\)"
     assert re.search(rf"^accuracy +{interval} +{interval}$", first.out, re.MULTILINE)
-    assert re.search(r"^on test +linear probe +fine-tuned$", first.out, re.MULTILINE)
+    assert re.search(r"^on test +probe +fine-tuned$", first.out, re.MULTILINE)
     assert re.search(r"^MLflow run: efficientnet_lite0-\w+ \(\w{32}\) in sqlite:", first.out, re.MULTILINE)
     assert "registered: models:/shapes-classifier/1 (challenger, champion)" in first.out
     assert "report: data/08_reporting/report.html" in first.out

@@ -70,8 +70,8 @@ def test_the_card_says_what_one_must_know() -> None:
 
 def test_the_registered_model_stands_first() -> None:
     card = model_card(metrics(), REGISTRATION | {"model": "probe"}, INGEST_REPORT, FACTS)
-    assert "| Test | Linear probe (registered) | Fine-tuned |" in card
-    assert "This is the linear probe on frozen features." in card
+    assert "| Test | Probe (registered) | Fine-tuned |" in card
+    assert "This is the probe, a new head on frozen features." in card
 
 
 def test_held_out_groups_speak_of_new_groups() -> None:

@@ -15,7 +15,7 @@ def closing_table(
 ) -> list[str]:
     """Probe against fine-tuned on test, with intervals, and where everything is."""
     test = metrics["test"]
-    lines = ["", f"{'on test':<20} {'linear probe':>26} {'fine-tuned':>26}"]
+    lines = ["", f"{'on test':<20} {'probe':>26} {'fine-tuned':>26}"]
     for name in ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss"):
         cells = [_interval(test[model][name]) for model in ("probe", "fine_tuned")]
         lines.append(f"{name.replace('_', ' '):<20} {cells[0]:>26} {cells[1]:>26}")

@@ -190,6 +190,9 @@ def _swept(found: Mapping[str, Any]) -> str:
 
 _FACTS: dict[str, Callable[[Any], str]] = {
     "image_index": lambda index: f"{len(index):,} images",
+    "ingest_report": lambda report: (
+        f"{report['num_unreadable']:,} more could not be read" if report["num_unreadable"] else ""
+    ),
     "manifest": _splits,
     "data_card": lambda card: f"{len(card['notes'])} notes on the data",
     "preprocessing": lambda contract: (

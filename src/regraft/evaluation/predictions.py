@@ -12,7 +12,7 @@ import pandas as pd
 from regraft.evaluation.metrics import FloatArray, IntArray, predicted_labels
 
 MODELS = ("probe", "fine_tuned")
-MODEL_TITLES = {"probe": "linear probe", "fine_tuned": "fine-tuned"}
+MODEL_TITLES = {"probe": "probe", "fine_tuned": "fine-tuned"}
 BASELINE_TITLES = {
     "majority_class": "most frequent class",
     "group_majority": "majority of the image's group",

@@ -122,7 +122,7 @@ def headline(metrics: Mapping[str, Any]) -> str:
     low, high = percent(tuned["low"]).removesuffix(" %"), percent(tuned["high"])
     return (
         f"Of {metrics['num_images']['test']:,} test images the fine-tuned model gets "
-        f"{percent(tuned['value'])} right ({_confidence(metrics)} interval {low} to {high}), the linear "
+        f"{percent(tuned['value'])} right ({_confidence(metrics)} interval {low} to {high}), the "
         f"probe {interval_text(probe, 'accuracy')}; without looking at a pixel, the {BASELINE_TITLES[name]} "
         f"gives {interval_text(baseline, 'accuracy')}."
     )
@@ -156,7 +156,7 @@ def _tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     name, baseline = no_pixels_baseline(metrics)
     rows = [
         ("Fine-tuned", metrics["test"]["fine_tuned"]["accuracy"], MODEL_COLOURS["fine_tuned"]),
-        ("Linear probe", metrics["test"]["probe"]["accuracy"], MODEL_COLOURS["probe"]),
+        ("Probe", metrics["test"]["probe"]["accuracy"], MODEL_COLOURS["probe"]),
         (f"No pixels: {BASELINE_TITLES[name]}", baseline, BASELINE_COLOUR),
     ]
     return [

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-_MODELS = {"probe": "Linear probe", "fine_tuned": "Fine-tuned"}
+_MODELS = {"probe": "Probe", "fine_tuned": "Fine-tuned"}
 _FRACTIONS = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
@@ -72,7 +72,7 @@ def model_card(
         "Why this model": _bullets(registration["reasons"]),
     }
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
-    kind = "linear probe on frozen features" if model == "probe" else "fine-tuned model"
+    kind = "probe, a new head on frozen features" if model == "probe" else "fine-tuned model"
     return f"# {facts.title}\n\n{facts.task} This is the {kind}.\n\n{body}\n"
 
 

@@ -12,7 +12,7 @@ from regraft.registry.paired import PairedComparison
 
 TOLERATED_LOSS = 0.01  # of accuracy, where `better` is all that is required
 
-_TITLES = {"probe": "linear probe", "fine_tuned": "fine-tuned model"}
+_TITLES = {"probe": "probe", "fine_tuned": "fine-tuned model"}
 
 
 def why_selected(selection: Mapping[str, Any]) -> str:
