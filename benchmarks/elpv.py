@@ -157,6 +157,7 @@ def one_split(
         stages=choose_head_stages(train_head.features, tuple(backbone.stages)),
         learn_from=train_head.learn_from,
         view_features=features[len(manifest) :],
+        views_seen=train_head.views_seen,
     )
     probe = assemble(backbone, head, preprocessing, views=options.predict_views)
     with reproducible(compute):
@@ -169,9 +170,8 @@ def one_split(
                     split,
                     "label",
                     balance["chosen"],
-                    probabilities_of=head.target.label_names
-                    if train_head.learn_from == "probabilities"
-                    else (),
+                    learn_from=train_head.learn_from,
+                    label_names=head.target.label_names,
                 )
                 for split in ("train", "val")
             ),

@@ -114,6 +114,25 @@ def test_views_are_averaged_as_probabilities(
     assert abs(expected - plain.predict_pixels(pixels)).max() > 1e-4
 
 
+def test_a_head_that_saw_the_mean_of_views_is_given_it(
+    make_probe: Callable[..., Classifier], draw_shapes: Callable
+) -> None:
+    pixels, _ = draw_shapes(5)
+    probe = make_probe(views="flips")
+    with torch.inference_mode():
+        images = normalize_pixels(torch.from_numpy(pixels), probe.preprocessing)
+        of_views = [
+            probe.backbone.forward_features(torch.flip(images, axes))[probe.backbone.cut]
+            for axes in ([], [3], [2], [2, 3])
+        ]
+        expected = torch.softmax(probe.head(torch.stack(of_views).mean(dim=0)).double(), dim=1).numpy()
+    apart = probe.predict_pixels(pixels)
+    probe.views_seen = "mean"
+    # 1e-6: convolutions of float32
+    np.testing.assert_allclose(probe.predict_pixels(pixels), expected, rtol=0, atol=1e-6)
+    assert not np.allclose(apart, expected, atol=1e-6)
+
+
 def test_binary_probabilities_have_two_columns(
     make_probe: Callable[..., Classifier], draw_shapes: Callable
 ) -> None:

@@ -53,6 +53,16 @@ def rewrite_header(path: Path, **changes: object) -> None:
     save_file(tensors, path, metadata={"regraft": json.dumps(header | changes)})
 
 
+def test_what_a_head_sees_of_views_comes_back(make_probe: Callable[..., Classifier], path: Path) -> None:
+    probe = make_probe(views="flips")
+    probe.views_seen = "mean"
+    save_classifier(probe, path)
+    assert load_classifier(path).views_seen == "mean"
+    head = Head(probe.head, probe.layers, 40, probe.target, views_seen="mean")
+    save_head(head, path)
+    assert load_head(path).views_seen == "mean"
+
+
 @pytest.mark.parametrize("views", ["identity", "dihedral"])
 @pytest.mark.parametrize("label_names", [("functional", "defective"), ("disc", "square", "cross")])
 def test_loaded_classifier_predicts_the_same_bits(

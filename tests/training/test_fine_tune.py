@@ -833,12 +833,12 @@ def test_images_of_train_come_with_probabilities_and_weights_those_of_val_with_l
         }
     )
     pixels = np.zeros((3, 2, 2, 3), np.uint8)
-    train = labelled(pixels, manifest, "train", "kind", probabilities_of=("a", "b"))
+    train = labelled(pixels, manifest, "train", "kind", learn_from="probabilities", label_names=("a", "b"))
     assert train.targets is not None
     assert train.targets.tolist() == [0.25, 1]
     assert train.shares is not None
     assert train.shares.weights.tolist() == [1.5, 0.5]
-    val = labelled(pixels, manifest, "val", "kind", probabilities_of=("a", "b"))
+    val = labelled(pixels, manifest, "val", "kind", learn_from="probabilities", label_names=("a", "b"))
     assert val.targets is None
     assert val.shares is not None
     assert val.shares.weights.tolist() == [1]

@@ -93,6 +93,27 @@ def test_views_of_training_images_are_learnt_from_with_their_labels(backbone: Ba
     assert not np.allclose(head.modules[0].weight.numpy(), plain.modules[0].weight.numpy())
 
 
+def test_the_mean_of_views_is_one_image(backbone: Backbone) -> None:
+    features, manifest = make_table(backbone)
+    generator = np.random.default_rng(1)
+    views = [features + generator.normal(size=features.shape).astype(np.float32) for _ in range(3)]
+    head, history = fit_head(
+        features,
+        backbone,
+        manifest,
+        NAMES,
+        layers=LinearLayers(),
+        settings=LINEAR,
+        view_features=np.concatenate(views),
+        views_seen="mean",
+    )
+    expected, of_expected = fit(np.mean([features, *views], axis=0), backbone, manifest)
+    # 1e-4 of weights of 0.1: the same means, summed in another order
+    np.testing.assert_allclose(head.modules[0].weight, expected.modules[0].weight, rtol=0, atol=1e-5)
+    assert history["summary"]["penalty"] == of_expected["summary"]["penalty"]
+    assert (head.views_seen, expected.views_seen) == ("mean", "each")
+
+
 @pytest.mark.parametrize(("split", "is_told"), [("train", True), ("val", False), ("test", False)])
 def test_probe_never_looks_at_val_or_test(backbone: Backbone, split: str, is_told: bool) -> None:
     features, manifest = make_table(backbone)

@@ -7,9 +7,18 @@ from regraft.training.learnt import given_weights, learnt_probabilities, loss_ta
 
 def test_probabilities_that_are_not_there_are_told() -> None:
     images = pd.DataFrame({"soft_a": [0.25, 1], "soft_b": [0.75, 0]})
-    np.testing.assert_allclose(learnt_probabilities(images, ("a", "b")), [[0.25, 0.75], [1, 0]])
-    with pytest.raises(ValueError, match=r"ingest\.source\.probability_columns"):
-        learnt_probabilities(images, ("a", "c"))
+    given = learnt_probabilities(images, "kind", ("a", "b"), "probabilities")
+    np.testing.assert_allclose(given, [[0.25, 0.75], [1, 0]])
+    for learn_from in ("probabilities", "both"):
+        with pytest.raises(ValueError, match=r"is '\w+', but .* ingest\.source\.probability_columns"):
+            learnt_probabilities(images, "kind", ("a", "c"), learn_from)
+
+
+def test_labels_need_no_probabilities_and_both_lie_halfway() -> None:
+    images = pd.DataFrame({"soft_a": [0.25, 1], "soft_b": [0.75, 0], "kind": [1, 1]})
+    assert learnt_probabilities(images, "kind", ("a", "c"), "labels") is None
+    halfway = learnt_probabilities(images, "kind", ("a", "b"), "both")
+    np.testing.assert_allclose(halfway, [[0.125, 0.875], [0.5, 0.5]])
 
 
 def test_weights_have_mean_1_and_are_1_where_the_source_says_nothing() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from regraft.backbones.backbone import Backbone, tensor_digest
 from regraft.backbones.fused import fuse
-from regraft.classifier.views import ViewSet, apply_view, num_views
+from regraft.classifier.views import ViewSet, ViewsSeen, apply_view, num_views
 from regraft.heads.layers import AnyLayers
 from regraft.heads.targets import BinaryTarget, MulticlassTarget
 from regraft.images.decoding import decode_rgb, decode_rgb_bytes, upright_rgb
@@ -39,6 +39,7 @@ class Classifier(nn.Module):
         target: What the logits mean.
         preprocessing: From a decoded image to the pixels the backbone was pretrained on.
         views: Views of each image whose probabilities are averaged.
+        views_seen: With `mean` their features are averaged instead, and the head sees that.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Classifier(nn.Module):
         target: BinaryTarget | MulticlassTarget,
         preprocessing: Preprocessing,
         views: ViewSet,
+        views_seen: ViewsSeen = "each",
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -60,6 +62,7 @@ class Classifier(nn.Module):
         self.target = target
         self.preprocessing = preprocessing
         self.views: ViewSet = views
+        self.views_seen: ViewsSeen = views_seen
         self.eval()
 
     @property
@@ -94,7 +97,7 @@ class Classifier(nn.Module):
             pixels: `(B, S, S, 3)` uint8 RGB as `preprocessing` makes them.
 
         Returns:
-            `(B, K)` float64, rows sum to 1, order kept; the mean over the classifier's views.
+            `(B, K)` float64, rows sum to 1, order kept; over the classifier's views.
         """
         return predict_together([self], pixels, shared=None)[0]
 
@@ -155,28 +158,39 @@ def predict_together(
         shared: As `shared_stage` gives it; None runs each on its own.
 
     Returns:
-        `(B, K)` float64 a classifier, rows sum to 1, order kept; the mean over its views.
+        `(B, K)` float64 a classifier, rows sum to 1, order kept; over its views.
     """
     if shared is None and len(classifiers) > 1:
         return [predict_together([classifier], pixels, shared=None)[0] for classifier in classifiers]
     first = classifiers[0]
     with torch.inference_mode():
         images = normalize_pixels(torch.as_tensor(pixels, device=first.device), first.preprocessing)
-        totals: list[Tensor] = [torch.zeros((), dtype=torch.float64, device=first.device)] * len(classifiers)
-        for view in range(num_views(first.views)):
+        number = num_views(first.views)
+        totals: list[Tensor] = [torch.zeros((), device=first.device)] * len(classifiers)
+        for view in range(number):
             activation = apply_view(images, view)
             pooled: dict[str, Tensor] = {}
             if shared is not None:
                 wanted = {stage for classifier in classifiers for stage in classifier.stages}
                 activation, pooled = first.backbone.pooled_range(activation, None, shared, wanted=wanted)
             for index, classifier in enumerate(classifiers):
-                logits = classifier.head(
-                    head_features(
-                        classifier.backbone, classifier.stages, activation, after=shared, pooled=pooled
-                    )
+                seen = head_features(
+                    classifier.backbone, classifier.stages, activation, after=shared, pooled=pooled
                 )
-                totals[index] = totals[index] + classifier.target.probabilities(logits)
-        return [(total / num_views(first.views)).cpu().numpy() for total in totals]
+                if classifier.views_seen == "each":
+                    seen = classifier.target.probabilities(classifier.head(seen))
+                totals[index] = totals[index] + seen
+        means = [total / number for total in totals]
+        return [
+            (
+                mean
+                if classifier.views_seen == "each"
+                else classifier.target.probabilities(classifier.head(mean))
+            )
+            .cpu()
+            .numpy()
+            for classifier, mean in zip(classifiers, means, strict=True)
+        ]
 
 
 def head_features(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from regraft.backbones.backbone import Backbone, build_backbone, freeze
 from regraft.backbones.weights import WeightsReceipt
 from regraft.classifier.classifier import Classifier
-from regraft.classifier.views import ViewSet
+from regraft.classifier.views import ViewSet, ViewsSeen
 from regraft.heads.layers import AnyLayers, HeadLayers
 from regraft.heads.targets import BinaryTarget, MulticlassTarget, Target
 from regraft.images.preprocessing import Preprocessing
@@ -56,6 +56,7 @@ class Head:
         feature_dim: The width they take.
         target: What they predict.
         stages: Whose pooled features they take, in depth order; None for the backbone's cut alone.
+        views_seen: What they were fitted on, and are given.
     """
 
     modules: nn.Sequential
@@ -63,11 +64,12 @@ class Head:
     feature_dim: int
     target: BinaryTarget | MulticlassTarget
     stages: tuple[str, ...] | None = None
+    views_seen: ViewsSeen = "each"
 
 
 def save_head(head: Head, path: Path) -> None:
     """Write a fitted head and what it predicts."""
-    description = _describe_head(head.layers, head.target, head.feature_dim, head.stages)
+    description = _describe_head(head)
     path.write_bytes(_pack("head", _prefixed("head", head.modules), description))
 
 
@@ -84,9 +86,17 @@ def load_head(path: Path) -> Head:
 def classifier_bytes(classifier: Classifier) -> bytes:
     """The one file that holds all that inference needs; equal classifiers give equal bytes."""
     feature_dim = sum(classifier.backbone.feature_dims[stage] for stage in classifier.stages)
+    head = Head(
+        classifier.head,
+        classifier.layers,
+        feature_dim,
+        classifier.target,
+        classifier.stages,
+        classifier.views_seen,
+    )
     description = {
         **_describe_backbone(classifier.backbone),
-        **_describe_head(classifier.layers, classifier.target, feature_dim, classifier.stages),
+        **_describe_head(head),
         "preprocessing": classifier.preprocessing.model_dump(mode="json"),
         "views": classifier.views,
     }
@@ -141,6 +151,7 @@ def assemble(backbone: Backbone, head: Head, preprocessing: Preprocessing, *, vi
         target=head.target,
         preprocessing=preprocessing,
         views=views,
+        views_seen=head.views_seen,
     )
 
 
@@ -156,15 +167,15 @@ def _describe_backbone(backbone: Backbone) -> dict[str, Any]:
     }
 
 
-def _describe_head(
-    layers: AnyLayers,
-    target: BinaryTarget | MulticlassTarget,
-    feature_dim: int,
-    stages: tuple[str, ...] | None,
-) -> dict[str, Any]:
+def _describe_head(head: Head) -> dict[str, Any]:
     return {
-        "head": {"layers": layers.model_dump(mode="json"), "feature_dim": feature_dim, "stages": stages},
-        "target": target.model_dump(mode="json"),
+        "head": {
+            "layers": head.layers.model_dump(mode="json"),
+            "feature_dim": head.feature_dim,
+            "stages": head.stages,
+            "views_seen": head.views_seen,
+        },
+        "target": head.target.model_dump(mode="json"),
     }
 
 
@@ -187,11 +198,14 @@ def _restore_head(tensors: dict[str, Tensor], description: dict[str, Any]) -> He
     layers = _LAYERS.validate_python(description["head"]["layers"])
     target = _TARGET.validate_python(description["target"])
     feature_dim = description["head"]["feature_dim"]
-    stages = description["head"].get("stages")  # files from before heads on several stages have none
+    # Files from before heads on several stages, or on the mean of views, say nothing of it.
+    stages = description["head"].get("stages")
+    views_seen: ViewsSeen = description["head"].get("views_seen", "each")
     with torch.device("meta"):  # else initial weights nobody wants are drawn from the global generator
         modules = layers.build(feature_dim, target.num_outputs)
     modules.load_state_dict(_without_prefix("head", tensors), assign=True)
-    return Head(modules.eval(), layers, feature_dim, target, None if stages is None else tuple(stages))
+    stages = None if stages is None else tuple(stages)
+    return Head(modules.eval(), layers, feature_dim, target, stages, views_seen)
 
 
 def _prefixed(prefix: str, module: nn.Module) -> dict[str, Tensor]:

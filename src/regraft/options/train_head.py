@@ -130,12 +130,16 @@ class TrainHeadOptions(Options):
         features: What it sees: the pooled features of the `last` stage kept, of all stages kept side by side
             (`concat`), or of the stages named.
         balance: What is done about classes of unequal size, here and in fine-tuning; `auto` chooses on `val`.
-        learn_from: The labels, or the probabilities that the source gives beside them, here and in fine-tuning.
+        learn_from: The labels, the probabilities that the source gives beside them, or the mean of both, here and in
+            fine-tuning.
+        views_seen: What the head sees of the views that `build_backbone.views` adds: each as an image of its own, or
+            the mean of their features; whoever predicts with it averages the same.
     """
 
     features: Literal["last", "concat"] | Annotated[tuple[str, ...], Field(min_length=1)] = "last"
     balance: Literal["none", "class_weights", "balanced_sampler", "auto"]
-    learn_from: Literal["labels", "probabilities"] = "labels"
+    learn_from: Literal["labels", "probabilities", "both"] = "labels"
+    views_seen: Literal["each", "mean"] = "each"
     head: Annotated[LinearHeadOptions | MlpHeadOptions | KernelHeadOptions, Field(discriminator="kind")]
 
     def solver_settings(self) -> "SolverSettings":

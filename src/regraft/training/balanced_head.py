@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from regraft.backbones.backbone import Backbone
 from regraft.classifier.files import Head
+from regraft.classifier.views import ViewsSeen
 from regraft.heads.layers import AnyLayers
 from regraft.training.balance import Balance, Floats, Ints, even_weights
-from regraft.training.features import select_stages
+from regraft.training.features import mean_of_views
 from regraft.training.head import HeadSettings, fit_head, group_numbers
 from regraft.training.learnt import LearnFrom
 from regraft.training.linear_probe import SolverSettings
@@ -35,6 +36,7 @@ def fit_balanced_head(
     stages: Sequence[str] | None = None,
     learn_from: LearnFrom = "labels",
     view_features: NDArray[np.float32] | None = None,
+    views_seen: ViewsSeen = "each",
 ) -> tuple[Head, dict[str, Any], dict[str, Any]]:
     """Fit a head; with `auto` one under each balance, of which one is chosen on `val`.
 
@@ -64,13 +66,17 @@ def fit_balanced_head(
             stages=stages,
             learn_from=learn_from,
             view_features=view_features,
+            views_seen=views_seen,
         )
         for each in tried
     }
     ((column, names),) = label_names.items()
     rows = np.flatnonzero(manifest["split"] == "val")
     labels = manifest[column].to_numpy(np.int64)[rows]
-    of_val = torch.from_numpy(select_stages(features, rows, backbone.feature_dims, stages or (backbone.cut,)))
+    views = [features]
+    if views_seen == "mean" and view_features is not None and len(view_features):
+        views += np.split(view_features, len(view_features) // len(manifest))
+    of_val = torch.from_numpy(mean_of_views(views, rows, backbone.feature_dims, stages or (backbone.cut,)))
     candidates = score_candidates(
         {each: _probabilities(head, of_val) for each, (head, _) in fitted.items()},
         labels,

@@ -107,6 +107,21 @@ def select_stages(
     return np.ascontiguousarray(features[rows][:, columns])
 
 
+def mean_of_views(
+    views: Sequence[NDArray[np.float32]],
+    rows: NDArray[np.int64],
+    feature_dims: Mapping[str, int],
+    stages: Sequence[str],
+) -> NDArray[np.float32]:
+    """As `select_stages`, of the mean over the features `(N, D)` of each view, summed in their order."""
+    first, *others = views
+    total = select_stages(first, rows, feature_dims, stages)
+    for features in others:
+        total += select_stages(features, rows, feature_dims, stages)
+    total /= len(views)
+    return total
+
+
 def _runs(start: int, stop: int, length: int) -> list[tuple[int, int]]:
     """Rows `start` to `stop`, parted at multiples of a length."""
     ends = [*range((start // length + 1) * length, stop, length), stop]

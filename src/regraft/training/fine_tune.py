@@ -19,7 +19,7 @@ from regraft.training.balance import Balance, Shares, learning_shares
 from regraft.training.border import ArrayStore
 from regraft.training.from_scratch import from_scratch
 from regraft.training.interpolation import Interpolated, interpolate
-from regraft.training.learnt import given_weights, learnt_probabilities, loss_targets
+from regraft.training.learnt import LearnFrom, given_weights, learnt_probabilities, loss_targets
 from regraft.training.optimiser import OptimiserSettings
 from regraft.training.reproducibility import Compute
 from regraft.training.search_stages import search_stages
@@ -218,7 +218,8 @@ def labelled(
     column: str,
     balance: Balance = "none",
     *,
-    probabilities_of: Sequence[str] = (),
+    learn_from: LearnFrom = "labels",
+    label_names: Sequence[str] = (),
 ) -> Labelled:
     """The images of a split with the labels of a target's column; pixels are copied into memory.
 
@@ -230,7 +231,8 @@ def labelled(
         split: `train`, or one that is measured.
         column: Of the labels' numbers.
         balance: What is done about classes of unequal size.
-        probabilities_of: Labels whose probabilities train learns, in the order of their numbers; none: the labels.
+        learn_from: What train learns.
+        label_names: In the order of their numbers; needed where it is not the labels.
 
     Raises:
         ValueError: If probabilities are to be learnt and there are none.
@@ -243,10 +245,10 @@ def labelled(
             images, labels, learning_shares(labels, "none" if balance == "none" else "class_weights")
         )
     shares, learnt = learning_shares(labels, balance), manifest.iloc[rows]
-    targets = loss_targets(learnt_probabilities(learnt, probabilities_of)) if probabilities_of else None
+    probabilities = learnt_probabilities(learnt, column, label_names, learn_from)
     return Labelled(
         images,
         labels,
         replace(shares, weights=shares.weights * given_weights(learnt)),
-        targets,
+        None if probabilities is None else loss_targets(probabilities),
     )

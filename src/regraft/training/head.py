@@ -14,10 +14,11 @@ from torch import nn
 
 from regraft.backbones.backbone import Backbone
 from regraft.classifier.files import Head
+from regraft.classifier.views import ViewsSeen
 from regraft.heads.layers import AnyLayers, KernelLayers
 from regraft.heads.targets import target_for
 from regraft.training.balance import Balance, measuring_weights
-from regraft.training.features import select_stages
+from regraft.training.features import mean_of_views, select_stages
 from regraft.training.kernel_head import fit_kernel_head
 from regraft.training.learnt import LearnFrom, given_weights, learnt_probabilities
 from regraft.training.linear_probe import LinearProbe, SolverSettings, fit_linear_probe
@@ -42,6 +43,7 @@ def fit_head(
     stages: Sequence[str] | None = None,
     view_features: NDArray[np.float32] | None = None,
     learn_from: LearnFrom = "labels",
+    views_seen: ViewsSeen = "each",
 ) -> tuple[Head, dict[str, Any]]:
     """Fit a head on pooled features of a backbone.
 
@@ -56,7 +58,9 @@ def fit_head(
         stages: Whose features are put side by side, in depth order; None for those of the backbone's cut.
         view_features: `(V * N, D)` float32, of further views of all images, view after view: of training images
             they are learnt from as well. A linear head sees views of one image on one side of a fold.
-        learn_from: The labels, or the probabilities that the source gives beside them.
+        learn_from: The labels, the probabilities that the source gives beside them, or both.
+        views_seen: Each view of an image as a row of its own, or the mean of its views' features as its one row; the
+            classifier made of it does likewise.
 
     Returns:
         The head for raw features of these stages, and how it was found: a summary and a row a candidate or an epoch.
@@ -74,23 +78,31 @@ def fit_head(
     feature_dim = sum(backbone.feature_dims[stage] for stage in stages)
     splits = {split: np.flatnonzero(manifest["split"] == split) for split in ("train", "val")}
     labels = manifest[column].to_numpy(np.int64)
-    data = {
-        split: (select_stages(features, rows, backbone.feature_dims, stages), labels[rows])
-        for split, rows in splits.items()
-    }
     train, num_views = splits["train"], 1
+    views = [features]
     if view_features is not None and len(view_features):
-        num_views += len(view_features) // len(manifest)
-        of_views = np.concatenate([train + view * len(manifest) for view in range(num_views - 1)])
-        learnt = select_stages(view_features, of_views, backbone.feature_dims, stages)
-        data["train"] = np.concatenate([data["train"][0], learnt]), np.tile(labels[train], num_views)
+        views += np.split(view_features, len(view_features) // len(manifest))
+    if views_seen == "each":
+        num_views = len(views)
+        learnt = np.concatenate(
+            [select_stages(of_view, train, backbone.feature_dims, stages) for of_view in views]
+        )
+        measured = select_stages(features, splits["val"], backbone.feature_dims, stages)
+    else:
+        learnt, measured = (
+            mean_of_views(views, splits[split], backbone.feature_dims, stages) for split in ("train", "val")
+        )
+    data = {
+        "train": (learnt, np.tile(labels[train], num_views)),
+        "val": (measured, labels[splits["val"]]),
+    }
     if isinstance(layers, KernelLayers):
         layers = layers.model_copy(update={"num_centres": min(layers.num_centres, len(train))})
     with torch.device("meta"):  # else initial weights nobody wants are drawn from the global generator
         modules = layers.build(feature_dim, target.num_outputs)
     modules.to_empty(device="cpu")
     images = manifest.iloc[np.tile(train, num_views)]
-    probabilities = learnt_probabilities(images, names) if learn_from == "probabilities" else None
+    probabilities = learnt_probabilities(images, column, names, learn_from)
     if isinstance(settings, SolverSettings):
         weights = measuring_weights(data["train"][1], balance) * given_weights(images)
         data_of_fit: dict[str, Any] = {
@@ -135,7 +147,7 @@ def fit_head(
         used_up = f"{len(rows)} epochs; raise train_head.head.max_epochs, or lower its learning_rate"
     if not summary["is_converged"]:
         raise NotConvergedError(f"the head did not converge ({summary['criterion']}) in {used_up}")
-    return Head(modules.eval().requires_grad_(False), layers, feature_dim, target, stages), {
+    return Head(modules.eval().requires_grad_(False), layers, feature_dim, target, stages, views_seen), {
         "summary": summary,
         "rows": rows,
     }

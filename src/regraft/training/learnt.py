@@ -13,26 +13,35 @@ from numpy.typing import NDArray
 from regraft.images.soft_labels import WEIGHT, soft_labels
 from regraft.training.balance import Floats
 
-LearnFrom = Literal["labels", "probabilities"]
+LearnFrom = Literal["labels", "probabilities", "both"]
 
 
-def learnt_probabilities(images: pd.DataFrame, label_names: Sequence[str]) -> Floats:
-    """`(N, K)` float64 class probabilities to learn.
+def learnt_probabilities(
+    images: pd.DataFrame, column: str, label_names: Sequence[str], learn_from: LearnFrom
+) -> Floats | None:
+    """`(N, K)` float64 class probabilities to learn, rows sum to 1; None where the labels are learnt.
 
     Args:
         images: Rows of the manifest.
+        column: Of the labels' numbers.
         label_names: K names, in the order of the classes.
+        learn_from: The probabilities of the source, or with `both` the mean of them and of 1 for the label.
 
     Raises:
         ValueError: If the source gives none.
     """
+    if learn_from == "labels":
+        return None
     probabilities = soft_labels(images, label_names)
     if probabilities is None:
         raise ValueError(
-            "train_head.learn_from is 'probabilities', but the source gives none: name their columns in "
+            f"train_head.learn_from is {learn_from!r}, but the source gives no probabilities: name their columns in "
             "ingest.source.probability_columns (a csv), or set train_head.learn_from to 'labels'"
         )
-    return probabilities
+    if learn_from == "probabilities":
+        return probabilities
+    labels: Floats = np.eye(len(label_names))[images[column].to_numpy(np.int64)]
+    return (probabilities + labels) / 2
 
 
 def given_weights(images: pd.DataFrame) -> Floats:

@@ -33,7 +33,6 @@ def fine_tune(
     from regraft.training.reproducibility import reproducible
 
     probe = assemble(backbone, head, Preprocessing.model_validate(preprocessing), views=options.predict_views)
-    learns_probabilities = train_head.learn_from == "probabilities"
     resolved = compute.resolve()
     with reproducible(resolved):
         result = fine_tune(
@@ -45,7 +44,8 @@ def fine_tune(
                     split,
                     head.target.column,
                     balance["chosen"],
-                    probabilities_of=head.target.label_names if learns_probabilities else (),
+                    learn_from=train_head.learn_from,
+                    label_names=head.target.label_names,
                 )
                 for split in ("train", "val")
             ),

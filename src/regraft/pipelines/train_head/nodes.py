@@ -70,4 +70,5 @@ def train_head(
         learn_from=options.learn_from,
         stages=head_stages["stages"],
         view_features=view_features,
+        views_seen=options.views_seen,
     )
