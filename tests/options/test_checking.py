@@ -227,6 +227,14 @@ def test_stages_are_counted_up_to_the_cut(shipped: dict[str, Any]) -> None:
     )
 
 
+def test_a_head_on_the_mean_of_views_predicts_with_those(shipped: dict[str, Any]) -> None:
+    shipped["train_head"]["views_seen"] = "mean"
+    with pytest.raises(OptionsError, match=r"fine_tune\.predict_views: 'flips', but .*: 'identity'"):
+        check_parameters(shipped)
+    shipped["build_backbone"]["views"] = "flips"
+    check_parameters(shipped)
+
+
 def test_a_size_that_the_backbone_cannot_take_is_refused(shipped: dict[str, Any]) -> None:
     parameters = with_change(shipped, "build_backbone.name", "vit_b_16")
     check_parameters(parameters)

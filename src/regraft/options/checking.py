@@ -91,6 +91,12 @@ def _misfits(
     if fine_tune is not None:
         found = check_unfreeze(fine_tune.unfreeze, stages, network=backbone.name)
         faults += [f"fine_tune.unfreeze: {fault}" for fault in found]
+    sees_means = train_head is not None and train_head.views_seen == "mean"
+    if sees_means and fine_tune is not None and fine_tune.predict_views != backbone.views:
+        faults.append(
+            f"fine_tune.predict_views: {fine_tune.predict_views!r}, but the head sees the mean of other views "
+            f"(train_head.views_seen), those of build_backbone.views: {backbone.views!r}; set both to the same"
+        )
     if normalize is not None and normalize.size is not None:
         try:
             backbone.spec.check_size(normalize.size, normalize.size)
