@@ -42,8 +42,8 @@ def make_table(backbone: Backbone, num_rows: int = 90) -> tuple[np.ndarray, pd.D
     return features, manifest
 
 
-def fit(features: np.ndarray, backbone: Backbone, manifest: pd.DataFrame) -> tuple[Head, dict]:
-    return fit_head(features, backbone, manifest, NAMES, layers=LinearLayers(), settings=LINEAR)
+def fit(features: np.ndarray, backbone: Backbone, manifest: pd.DataFrame, **more: Any) -> tuple[Head, dict]:
+    return fit_head(features, backbone, manifest, NAMES, layers=LinearLayers(), settings=LINEAR, **more)
 
 
 def test_probe_is_fitted_on_training_rows_and_columns_of_the_cut(backbone: Backbone) -> None:
@@ -70,15 +70,7 @@ def test_views_of_training_images_are_learnt_from_with_their_labels(backbone: Ba
     features, manifest = make_table(backbone)
     generator = np.random.default_rng(1)
     views = [features + generator.normal(size=features.shape).astype(np.float32) for _ in range(2)]
-    head, history = fit_head(
-        features,
-        backbone,
-        manifest,
-        NAMES,
-        layers=LinearLayers(),
-        settings=LINEAR,
-        view_features=np.concatenate(views),
-    )
+    head, history = fit(features, backbone, manifest, view_features=np.concatenate(views))
     train = (manifest["split"] == "train").to_numpy()
     expected = fit_linear_probe(
         np.concatenate([part[train][:, -backbone.feature_dim :] for part in (features, *views)]),
@@ -97,16 +89,7 @@ def test_the_mean_of_views_is_one_image(backbone: Backbone) -> None:
     features, manifest = make_table(backbone)
     generator = np.random.default_rng(1)
     views = [features + generator.normal(size=features.shape).astype(np.float32) for _ in range(3)]
-    head, history = fit_head(
-        features,
-        backbone,
-        manifest,
-        NAMES,
-        layers=LinearLayers(),
-        settings=LINEAR,
-        view_features=np.concatenate(views),
-        views_seen="mean",
-    )
+    head, history = fit(features, backbone, manifest, view_features=np.concatenate(views), views_seen="mean")
     expected, of_expected = fit(np.mean([features, *views], axis=0), backbone, manifest)
     # 1e-4 of weights of 0.1: the same means, summed in another order
     np.testing.assert_allclose(head.modules[0].weight, expected.modules[0].weight, rtol=0, atol=1e-5)

@@ -4,6 +4,7 @@ A rounded weight shifts its channel by nearly as much in every image. That is sm
 beside its spread among images that look alike. Knows fused convolutions; what else rounds is left.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -29,11 +30,11 @@ def calibrate(rounded: nn.Module, exact: nn.Module, images: Tensor, *, dtype: to
         Bias correction of Nagel et al. 2019, arXiv:1906.04721, section 4.2, with means that are measured.
     """
     expected: dict[str, Tensor] = {}
-    runs: dict[str, int] = {}
+    runs: Counter[str] = Counter()
 
     def expect(name: str, convolution: FusedConvolution, inputs: Tensor) -> None:
         expected[name] = _means(convolution, inputs)
-        runs[name] = runs.get(name, 0) + 1
+        runs[name] += 1
 
     def correct(name: str, convolution: FusedConvolution, inputs: Tensor) -> None:
         if runs[name] == 1:  # one that runs twice has one bias for two shifts

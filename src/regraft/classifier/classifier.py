@@ -97,7 +97,8 @@ class Classifier(nn.Module):
             pixels: `(B, S, S, 3)` uint8 RGB as `preprocessing` makes them.
 
         Returns:
-            `(B, K)` float64, rows sum to 1, order kept; over the classifier's views.
+            `(B, K)` float64, rows sum to 1, order kept; the mean over the classifier's views, or from the mean of
+            their features.
         """
         return predict_together([self], pixels, shared=None)[0]
 
@@ -158,7 +159,7 @@ def predict_together(
         shared: As `shared_stage` gives it; None runs each on its own.
 
     Returns:
-        `(B, K)` float64 a classifier, rows sum to 1, order kept; over its views.
+        `(B, K)` float64 a classifier, rows sum to 1, order kept; as `Classifier.predict_pixels` gives it.
     """
     if shared is None and len(classifiers) > 1:
         return [predict_together([classifier], pixels, shared=None)[0] for classifier in classifiers]

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 ViewSet = Literal["identity", "mirror", "flips", "dihedral"]
-ViewsSeen = Literal[
-    "each", "mean"
-]  # what a head sees of an image's views: one after the other, or their mean
+# What a head sees of an image's views: one after the other, or the mean of their features.
+ViewsSeen = Literal["each", "mean"]
 
 _NUM_VIEWS: dict[str, int] = {"identity": 1, "mirror": 2, "flips": 4, "dihedral": 8}
 

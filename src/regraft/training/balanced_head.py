@@ -16,7 +16,7 @@ from regraft.classifier.files import Head
 from regraft.classifier.views import ViewsSeen
 from regraft.heads.layers import AnyLayers
 from regraft.training.balance import Balance, Floats, Ints, even_weights
-from regraft.training.features import mean_of_views
+from regraft.training.features import features_by_view, mean_of_views
 from regraft.training.head import HeadSettings, fit_head, group_numbers
 from regraft.training.learnt import LearnFrom
 from regraft.training.linear_probe import SolverSettings
@@ -73,9 +73,7 @@ def fit_balanced_head(
     ((column, names),) = label_names.items()
     rows = np.flatnonzero(manifest["split"] == "val")
     labels = manifest[column].to_numpy(np.int64)[rows]
-    views = [features]
-    if views_seen == "mean" and view_features is not None and len(view_features):
-        views += np.split(view_features, len(view_features) // len(manifest))
+    views = features_by_view(features, view_features if views_seen == "mean" else None)
     of_val = torch.from_numpy(mean_of_views(views, rows, backbone.feature_dims, stages or (backbone.cut,)))
     candidates = score_candidates(
         {each: _probabilities(head, of_val) for each, (head, _) in fitted.items()},

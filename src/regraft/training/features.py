@@ -107,6 +107,15 @@ def select_stages(
     return np.ascontiguousarray(features[rows][:, columns])
 
 
+def features_by_view(
+    features: NDArray[np.float32], view_features: NDArray[np.float32] | None
+) -> list[NDArray[np.float32]]:
+    """Features `(N, D)` of each view, from those of the images as they are and `(V * N, D)` of further views."""
+    if view_features is None or not len(view_features):
+        return [features]
+    return [features, *np.split(view_features, len(view_features) // len(features))]
+
+
 def mean_of_views(
     views: Sequence[NDArray[np.float32]],
     rows: NDArray[np.int64],

@@ -18,7 +18,7 @@ from regraft.classifier.views import ViewsSeen
 from regraft.heads.layers import AnyLayers, KernelLayers
 from regraft.heads.targets import target_for
 from regraft.training.balance import Balance, measuring_weights
-from regraft.training.features import mean_of_views, select_stages
+from regraft.training.features import features_by_view, mean_of_views, select_stages
 from regraft.training.kernel_head import fit_kernel_head
 from regraft.training.learnt import LearnFrom, given_weights, learnt_probabilities
 from regraft.training.linear_probe import LinearProbe, SolverSettings, fit_linear_probe
@@ -79,9 +79,7 @@ def fit_head(
     splits = {split: np.flatnonzero(manifest["split"] == split) for split in ("train", "val")}
     labels = manifest[column].to_numpy(np.int64)
     train, num_views = splits["train"], 1
-    views = [features]
-    if view_features is not None and len(view_features):
-        views += np.split(view_features, len(view_features) // len(manifest))
+    views = features_by_view(features, view_features)
     if views_seen == "each":
         num_views = len(views)
         learnt = np.concatenate(
