@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 import torch
 
 from regraft.backbones.backbone import Backbone, tensor_digest
@@ -14,15 +15,19 @@ from regraft.training.frozen import frozen_network
 from regraft.training.reproducibility import Compute
 
 
+@pytest.fixture
+def half(compute: Compute) -> Compute:
+    return dataclasses.replace(compute, fast_dtype=torch.bfloat16)
+
+
 def test_what_rounding_shifts_is_taken_back(
     make_backbone: Callable[..., Backbone],
     draw_shapes: Callable,
     preprocessing: Preprocessing,
-    compute: Compute,
+    half: Compute,
 ) -> None:
     backbone, pixels = make_backbone(pooling="mean_and_deviation"), draw_shapes(40)[0]
     before = tensor_digest(backbone)
-    half = dataclasses.replace(compute, fast_dtype=torch.bfloat16)
     exact = features(fuse(backbone, size=32), pixels, preprocessing, torch.float32)
     plain = features(fuse(backbone, size=32).to(torch.bfloat16), pixels, preprocessing, torch.bfloat16)
     calibrated = features(
@@ -55,10 +60,9 @@ def test_the_same_images_calibrate_to_the_same_bits(
     make_backbone: Callable[..., Backbone],
     draw_shapes: Callable,
     preprocessing: Preprocessing,
-    compute: Compute,
+    half: Compute,
 ) -> None:
     backbone, pixels = make_backbone(), draw_shapes(3)[0]
-    half = dataclasses.replace(compute, fast_dtype=torch.bfloat16)
     first, second = (frozen_network(backbone, pixels, preprocessing, compute=half) for _ in range(2))
     assert tensor_digest(first) == tensor_digest(second)
 
