@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from regraft.adapters.fingerprints import COMPUTING_LIBRARIES
+from regraft.cores import count_cores
 from regraft.options.compute import ComputeOptions
 
 # Each makes libraries take another way to the same sum.
@@ -39,7 +40,7 @@ def describe_machine(options: ComputeOptions) -> dict[str, Any]:
     machine: dict[str, Any] = {
         "cpu": _cpu_name(),
         "cpu_flags": sorted(name for name, is_there in capabilities.items() if is_there is True),
-        "num_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "num_cores": count_cores(),
         "operating_system": platform.system(),
         "architecture": platform.machine(),
         "libc": " ".join(platform.libc_ver()).strip(),

@@ -106,12 +106,22 @@ def record_output(
             run.log_file(_path_of(catalog, name), folder=recording.folder)
 
 
-def record_from_disk(run: "TrackedRun", catalog: "CatalogProtocol[Any, Any]", recordings: Recordings) -> None:
-    """Put outputs of an earlier process into a run, as far as they are there."""
+def record_from_disk(
+    run: "TrackedRun",
+    catalog: "CatalogProtocol[Any, Any]",
+    recordings: Recordings,
+    loaded: Mapping[str, Any],
+) -> None:
+    """Put outputs of an earlier process into a run, as far as they are there.
+
+    `loaded` are datasets that somebody has loaded already: a backbone takes two seconds.
+    """
     for name, several in recordings.items():
         if is_on_disk(catalog, name):
-            needs_data = any(recording.needs_data for recording in several)
-            record_output(run, catalog, name, catalog.load(name) if needs_data else None, several)
+            data = loaded.get(name)
+            if data is None and any(recording.needs_data for recording in several):
+                data = catalog.load(name)
+            record_output(run, catalog, name, data, several)
 
 
 def tag_from_disk(tag: str, catalog: "CatalogProtocol[Any, Any]", recordings: Recordings) -> dict[str, str]:

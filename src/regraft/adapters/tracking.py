@@ -92,7 +92,7 @@ class TrackingHook:
             end_orphan(PRESENT.note, current_server())
 
     @hook_impl
-    def before_node_run(self, node: "Node") -> None:
+    def before_node_run(self, node: "Node", inputs: dict[str, Any]) -> None:
         """Open the run if this node is recorded; take in what earlier processes left behind."""
         if self._failure is not None:
             raise self._failure
@@ -100,7 +100,7 @@ class TrackingHook:
         if PRESENT.run is None and any(name in self._recordings for name in node.outputs):
             self._open_run(node)
         if PRESENT.run is not None:
-            self._record_ancestors(node, PRESENT.run)
+            self._record_ancestors(node, PRESENT.run, inputs)
 
     @hook_impl
     def after_node_run(self, node: "Node") -> None:
@@ -167,13 +167,12 @@ class TrackingHook:
         _watch_for_interrupts()
         PRESENT.run.mark_done(self._executed)
 
-    def _record_ancestors(self, node: "Node", run: "TrackedRun") -> None:
+    def _record_ancestors(self, node: "Node", run: "TrackedRun", inputs: dict[str, Any]) -> None:
         """Record what nodes before this one left on disk, unless the run has it: so each row is whole."""
         for ancestor in self._whole_pipeline().to_nodes(node.name).nodes:
             if ancestor.name != node.name and not run.holds(ancestor.name):
-                record_from_disk(
-                    run, self._known_catalog(), read_recordings(self._known_catalog(), ancestor.outputs)
-                )
+                recordings = read_recordings(self._known_catalog(), ancestor.outputs)
+                record_from_disk(run, self._known_catalog(), recordings, inputs)
                 run.mark_reused(ancestor.name)
 
     def _whole_pipeline(self) -> "Pipeline":

@@ -4,7 +4,6 @@ Knows paths, no labels and no table; blocks that were read before a kill are not
 """
 
 import hashlib
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter
 
+from regraft.cores import count_cores
 from regraft.images import ways
 from regraft.images.capture import read_capture
 from regraft.images.decoding import UnreadableImageError, decode, read_image_bytes
@@ -82,7 +82,7 @@ def _read_in_blocks(paths: Sequence[str], save_points: SavePoints) -> Iterator[F
 
 def _read_in_threads(paths: Sequence[str]) -> Iterator[Facts | str]:
     """Results in the order of the paths, a few read ahead."""
-    num_cores = _count_cores()
+    num_cores = count_cores()
     waiting: deque[Future[Facts | str]] = deque()
     with ThreadPoolExecutor(num_cores) as executor:
         try:
@@ -125,8 +125,3 @@ def _read_facts(path: str) -> Facts | str:
         taken_at=capture.taken_at,
         thumbnail=make_thumbnail(decoded.image).tobytes(),
     )
-
-
-def _count_cores() -> int:
-    """Cores that this process may use; macOS only tells how many there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -3,11 +3,11 @@
 Knows the words a user may say, not what the machine has: that is found out when a step starts.
 """
 
-import os
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from regraft.cores import count_cores
 from regraft.options.schema import Options
 
 if TYPE_CHECKING:
@@ -34,9 +34,7 @@ class ComputeOptions(Options):
     @property
     def worker_count(self) -> int:
         """`num_workers`, or the cores this process may use."""
-        if self.num_workers is not None:
-            return self.num_workers
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return self.num_workers or count_cores()
 
     def resolve(self) -> "Compute":
         """What these words mean on this machine.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import expit
 from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
@@ -185,24 +186,33 @@ class _Problem:
     def objective(self, parameters: Floats) -> tuple[float, Floats]:
         """The loss and its gradient, flattened."""
         weight = parameters[:, :-1]
-        log_probabilities = log_softmax(self.features, parameters)
-        loss = -(self.weights[:, None] * self.targets * log_probabilities).sum() / len(self.targets)
-        loss += 0.5 * self.penalty * float((weight**2).sum())
-        residual = (np.exp(log_probabilities) - self.targets) * self.weights[:, None] / len(self.targets)
-        residual = residual[:, -len(parameters) :]
-        gradient = np.concatenate(
-            [
-                residual.T.astype(self.features.dtype) @ self.features + self.penalty * weight,
-                residual.sum(axis=0)[:, None],
-            ],
-            axis=1,
-        )
-        return float(loss), gradient.ravel()
+        losses, residual = self._losses(_logits(self.features, parameters))
+        loss = float(self.weights @ losses) / len(losses) + 0.5 * self.penalty * float((weight**2).sum())
+        residual *= self.weights[:, None] / len(losses)
+        slopes = residual.T.astype(self.features.dtype) @ self.features + self.penalty * weight
+        return loss, np.concatenate([slopes, residual.sum(axis=0)[:, None]], axis=1).ravel()
+
+    def _losses(self, logits: Floats) -> tuple[Floats, Floats]:
+        """Each row's cross-entropy `(N,)`, and its derivative by the logits `(N, O)`."""
+        if logits.shape[1] > 1:
+            log_probabilities = _log_probabilities(logits)
+            return -(self.targets * log_probabilities).sum(axis=1), np.exp(log_probabilities) - self.targets
+        of_second = self.targets[:, 1:]  # two classes at half the arithmetic: small probes are bound by it
+        losses = np.logaddexp(0, logits) - of_second * logits
+        return losses[:, 0], expit(logits) - of_second
 
 
 def log_softmax(features: AnyFloats, parameters: Floats) -> Floats:
     """Log-probabilities `(N, K)` of a linear layer `(O, D + 1)`; a single output is the logit of the second class."""
-    logits = features @ parameters[:, :-1].T.astype(features.dtype) + parameters[:, -1]
+    return _log_probabilities(_logits(features, parameters))
+
+
+def _logits(features: AnyFloats, parameters: Floats) -> Floats:
+    result: Floats = features @ parameters[:, :-1].T.astype(features.dtype) + parameters[:, -1]
+    return result
+
+
+def _log_probabilities(logits: Floats) -> Floats:
     if logits.shape[1] == 1:
         logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
     shifted = logits - logits.max(axis=1, keepdims=True)
