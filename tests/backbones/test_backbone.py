@@ -9,6 +9,7 @@ import torch
 from random_networks import random_images, random_network
 
 from regraft.backbones.backbone import Backbone, Pooling, build_backbone, freeze, tensor_digest
+from regraft.backbones.covariance import root_of_covariance
 from regraft.backbones.spec import WeightsError
 from regraft.backbones.weights import WeightsReceipt
 from regraft.backbones.zoo import get_spec
@@ -100,6 +101,21 @@ def test_a_class_token_is_kept_and_the_deviation_is_that_of_the_other_tokens() -
     pooled = backbone.pool(tokens)
     assert torch.equal(pooled[:, :3], tokens[:, 0])
     torch.testing.assert_close(pooled[:, 3:], tokens[:, 1:].std(dim=1, correction=0), rtol=1e-4, atol=1e-4)
+
+
+def test_the_root_of_the_covariance_stands_behind_the_means() -> None:
+    backbone = small(pooling="mean_and_covariance")
+    activation = torch.randn(3, 5, 4, 6, generator=torch.Generator().manual_seed(0))
+    pooled = backbone.pool(activation)
+    assert torch.equal(pooled[:, :5], activation.mean(dim=(2, 3)))
+    assert torch.equal(pooled[:, 5:], root_of_covariance(activation.flatten(2)))
+    torch.testing.assert_close(backbone.pool(activation.flatten(2).transpose(1, 2)), pooled)
+    assert backbone.pool(activation.bfloat16()).dtype is torch.float32
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        features = backbone.forward_features(images)
+    assert {name: values.shape[1] for name, values in features.items()} == backbone.feature_dims
+    assert backbone.feature_dims["stem"] == 32 + 32 * 33 // 2
 
 
 def test_a_channel_that_is_the_same_everywhere_has_a_gradient() -> None:

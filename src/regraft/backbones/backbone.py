@@ -15,13 +15,14 @@ from torch.nn import functional
 
 from regraft.backbones.architectures import build_initialised, build_on_meta
 from regraft.backbones.checkpoints import fit_to_architecture, hash_tensors
+from regraft.backbones.covariance import root_of_covariance
 from regraft.backbones.mean_over_positions import mean_over_positions
 from regraft.backbones.memory import require_room_for_weights
 from regraft.backbones.spec import BackboneSpec, unknown_name
 from regraft.backbones.weights import WeightsReceipt
 from regraft.backbones.zoo import get_spec
 
-Pooling = Literal["mean", "mean_and_deviation"]
+Pooling = Literal["mean", "mean_and_deviation", "mean_and_covariance"]
 _LEAST_VARIANCE = 1e-8  # under the root, so that a channel that is the same everywhere has a gradient
 
 
@@ -60,8 +61,9 @@ class Backbone(nn.Module):
         stages: The stages kept, by name, in depth order.
         feature_dims: Length of the pooled features of each stage kept, in depth order.
         receipt: Where the weights came from; None where nobody said.
-        pooling: What of an activation is kept: each channel's mean over the positions, or its deviation too, which
-            tells a channel that is strong in one place from one that is weak everywhere.
+        pooling: What of an activation is kept: each channel's mean over the positions; its deviation too, which
+            tells a channel that is strong in one place from one that is weak everywhere; or the root of all channels'
+            covariance, which tells what occurs together.
     """
 
     def __init__(
@@ -202,7 +204,7 @@ class Backbone(nn.Module):
 
         Returns:
             `(B, D)`: as the original network does before its classifier, the mean over positions, or the class token
-            where the network has one; with `mean_and_deviation` the deviation over positions behind it.
+            where the network has one; behind it the deviation over positions, or the root of the covariance.
 
         Raises:
             ValueError: If it has another number of axes.
@@ -211,17 +213,20 @@ class Backbone(nn.Module):
             return activation
         if activation.ndim not in (3, 4):
             raise ValueError(f"an activation has 2, 3 or 4 axes, got shape {tuple(activation.shape)}")
-        if self.pooling == "mean_and_deviation":
+        if self.pooling != "mean":
             activation = activation.float()
         if activation.ndim == 3 and self.spec.pooling == "class_token":
             token, activation = activation[:, 0], activation[:, 1:]
-            mean = activation.mean(dim=1) if self.pooling == "mean_and_deviation" else token
+            mean = token if self.pooling == "mean" else activation.mean(dim=1)
         elif activation.ndim == 3:
             token = mean = activation.mean(dim=1)
         else:
             token = mean = functional.adaptive_avg_pool2d(activation, 1).flatten(1)
         if self.pooling == "mean":
             return token
+        if self.pooling == "mean_and_covariance":
+            channels = activation.transpose(1, 2) if activation.ndim == 3 else activation.flatten(2)
+            return torch.cat([token, root_of_covariance(channels)], dim=1)
         if activation.ndim == 3:
             variance = (activation - mean[:, None]).square().mean(dim=1)
         else:  # var() takes three times as long

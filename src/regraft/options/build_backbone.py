@@ -21,7 +21,8 @@ class BuildBackboneOptions(Options):
         name: A row of the zoo, `timm:<name>` or `torchvision:<name>`.
         weights: Pretrained (by name, null for the default), from a file, or random.
         cut: The last stage kept; null keeps all; `auto` leaves it to probes of every depth where the head is put on.
-        pooling: What is kept of each stage's activation: each channel's mean over the positions, or its deviation too.
+        pooling: What is kept of each stage's activation: each channel's mean over the positions, with its
+            deviation or the channels' covariance.
         views: Views of the images that the head learns from; the same words as `fine_tune.views`.
         batch_size: Images a forward pass, frozen.
     """
@@ -29,7 +30,7 @@ class BuildBackboneOptions(Options):
     name: str
     weights: WeightsOptions
     cut: str | None
-    pooling: Literal["mean", "mean_and_deviation"] = "mean"
+    pooling: Literal["mean", "mean_and_deviation", "mean_and_covariance"] = "mean"
     views: Literal["identity", "mirror", "flips", "dihedral"] = "identity"
     batch_size: Annotated[int, Field(ge=1, le=4096)]
 
