@@ -2,11 +2,11 @@
 
 In a project whose conf/local names images and backbones:
 
-    python benchmarks/compare.py --share 0.25
+    python benchmarks/compare.py --share 0.25 --all fine_tune.unfreeze=all
 
-Fine-tunes every candidate once (each result is kept, so a run that was stopped goes on), then lets the comparison
-choose with a budget of that share of the cost of fine-tuning all, probes included, from what is kept: it takes the
-same decisions, at once. Writes benchmarks/results/compare-NAME.json.
+Fine-tunes every candidate once, as --all says (each result is kept, so a run that was stopped goes on), then lets the
+comparison choose as shipped, with a budget of that share of the cost of fine-tuning all, probes included. Writes
+benchmarks/results/compare-NAME.json.
 """
 
 import argparse
@@ -38,10 +38,13 @@ def main() -> None:
     )
     parser.add_argument("--share", type=float, default=0.25, help="of the cost of fine-tuning all")
     parser.add_argument("--name", default="here", help="of the result's file")
-    parser.add_argument("--params", default="", help="handed to kedro run, as for --params there")
+    parser.add_argument("--params", default="", help="of both, handed to kedro run, as for --params there")
+    parser.add_argument("--all", default="", help="the same, where every candidate is fine-tuned")
     arguments = parser.parse_args()
     everything = compare(
-        "compare.slack=1.0,compare.max_fine_tuned=1000,compare.max_minutes=1.0e6", params=arguments.params
+        "compare.slack=1.0,compare.max_fine_tuned=1000,compare.max_minutes=1.0e6",
+        *([arguments.all] if arguments.all else []),
+        params=arguments.params,
     )
     models = {row["model"]: row for row in everything["models"]}
     tuning = {

@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from regraft.backbones.backbone import Backbone, tensor_digest
+from regraft.backbones.backbone import Backbone, Pooling, tensor_digest
 from regraft.classifier import (
     Classifier,
     Head,
@@ -119,11 +119,12 @@ def test_backbone_comes_back_whole_and_frozen(make_backbone: Callable[..., Backb
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
 
 
-def test_the_pooling_comes_back(make_backbone: Callable[..., Backbone], path: Path) -> None:
-    backbone = make_backbone(pooling="mean_and_deviation")
+@pytest.mark.parametrize("pooling", ["mean_and_deviation", "mean_and_covariance"])
+def test_the_pooling_comes_back(make_backbone: Callable[..., Backbone], path: Path, pooling: Pooling) -> None:
+    backbone = make_backbone(pooling=pooling)
     save_backbone(backbone, path)
     loaded = load_backbone(path)
-    assert (loaded.pooling, loaded.feature_dims) == ("mean_and_deviation", backbone.feature_dims)
+    assert (loaded.pooling, loaded.feature_dims) == (pooling, backbone.feature_dims)
 
 
 def test_mlp_head_comes_back_whole(path: Path) -> None:
