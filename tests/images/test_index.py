@@ -246,7 +246,7 @@ def test_no_more_than_a_few_images_are_read_ahead(
             return super().submit(*args)
 
     monkeypatch.setattr(reading, "ThreadPoolExecutor", Counting)
-    monkeypatch.setattr(reading, "_count_cores", lambda: 1)
+    monkeypatch.setattr(reading, "count_cores", lambda: 1)
     monkeypatch.setattr(reading, "_WAITING_PER_CORE", 2)
     ahead = []
     index(listing, on_progress=lambda done, total: ahead.append(waiting - done))
