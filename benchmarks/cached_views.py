@@ -127,7 +127,9 @@ def one_seed(
         extract_features(backbone, pixels, preprocessing, batch_size=8, compute=compute),
     )
     layers, settings = head_options.layers(), head_options.settings()
-    head, _ = fit_head(features, backbone, manifest, label_names, layers=layers, settings=settings)
+    head, _ = fit_head(
+        features, backbone.feature_dims, manifest, label_names, layers=layers, settings=settings
+    )
     probe = assemble(backbone, head, preprocessing, views=options.predict_views)
     ways: dict[str, tuple[ArrayStore, Compute]] = {
         CACHED: (ArrayFolder(folder=str(folder / "activations"), max_bytes=1e11), compute),

@@ -148,7 +148,7 @@ def one_split(
     options = FineTuneOptions.model_validate({**parameters["fine_tune"], "seed": seed})
     head, _, balance = fit_balanced_head(
         features[: len(manifest)],
-        backbone,
+        backbone.feature_dims,
         manifest,
         label_names,
         layers=train_head.head.layers(),

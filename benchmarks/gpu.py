@@ -172,7 +172,7 @@ def tune(
     drawn = np.random.default_rng(0).standard_normal((len(pixels), width), np.float32)
     head, _ = fit_head(
         drawn,
-        backbone,
+        backbone.feature_dims,
         manifest,
         {"label": ["few", "many"]},
         layers=options.layers(),

@@ -17,7 +17,7 @@ from sklearn.model_selection import train_test_split
 from regraft.adapters.datasets import ModelFile
 from regraft.options.train_head import LinearHeadOptions
 from regraft.training.balanced_head import fit_balanced_head
-from regraft.training.features import stage_columns
+from regraft.training.feature_columns import stage_columns
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
             for balance in ("none", "class_weights", "auto"):
                 head, _, choice = fit_balanced_head(
                     features,
-                    backbone,
+                    backbone.feature_dims,
                     table,
                     label_names,
                     layers=options.layers(),

@@ -28,13 +28,14 @@ from regraft.images.manifest import build_manifest
 from regraft.images.pixels import normalize_images
 from regraft.images.sources import FolderSource, demo_files, label_order, list_images
 from regraft.images.splits import number_units
-from regraft.options.audit import AuditOptions
+from regraft.options.audit import AuditOptions, LinearJudgeOptions
 from regraft.options.build_backbone import BuildBackboneOptions
 from regraft.options.compute import ComputeOptions
 from regraft.options.ingest import IngestOptions
 from regraft.options.normalize import NormalizeOptions
 from regraft.options.train_head import TrainHeadOptions
-from regraft.training.features import extract_features, stage_columns
+from regraft.training.feature_columns import stage_columns
+from regraft.training.features import extract_features
 from regraft.training.linear_probe import fit_linear_probe, log_softmax
 from regraft.training.out_of_fold import predict_out_of_fold
 
@@ -48,11 +49,16 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, help="images of your own; photographs are cropped, not stretched"
     )
+    parser.add_argument("--pooling", default=None, help="of the features; as shipped if not given")
+    parser.add_argument("--cut", default=None, help="the last stage of the features; as shipped if not given")
     parser.add_argument(
         "--ways", action="store_true", help="other folds, features, scores and models as well"
     )
     arguments = parser.parse_args()
     parameters = OmegaConfigLoader("conf", base_env="base", default_run_env="base")["parameters"]
+    for name in ("pooling", "cut"):
+        if (value := getattr(arguments, name)) is not None:
+            parameters["build_backbone"][name] = value
     index, order, features, columns = prepare(parameters, arguments.folder)
     found: dict[str, list[dict[str, float]]] = defaultdict(list)
     for seed in range(arguments.seeds):
@@ -104,7 +110,9 @@ def prepare(
         input_contract(options.spec, options.weights)
     )
     weights, receipt = load_weights(options.spec, options.weights)
-    backbone = build_backbone(options.name, weights=weights, cut=options.cut, receipt=receipt)
+    backbone = build_backbone(
+        options.name, weights=weights, cut=options.cut, receipt=receipt, pooling=options.pooling
+    )
     freeze(backbone)
     with tempfile.TemporaryDirectory() as place:
         pixels = stored(
@@ -162,6 +170,7 @@ class Case:
                 number_units(self.manifest, "grouped" if options.hold_out == "groups" else "random")
             ),
             settings=options.settings(),
+            kernel=options.head.kernel(),
         ).probabilities
 
     def ways(self, *, everything: bool) -> Any:
@@ -171,6 +180,8 @@ class Case:
         yield "as shipped", shipped[rows, self.given]
         if not everything:
             return
+        linear = LinearJudgeOptions(kind="linear")
+        yield "linear probes", self.audited(head=linear)[rows, self.given]
         yield (
             "a probe trained on the true labels: no audit can know more",
             self.audited(labels=self.truth)[rows, self.given],

@@ -133,7 +133,12 @@ def measure_images(folder: Path, num_images: int, size: int, backbone_name: str)
         options = LinearHeadOptions(kind="linear")
         with clock(seconds, "head"):
             head, _ = fit_head(
-                features, backbone, manifest, names, layers=options.layers(), settings=options.settings()
+                features,
+                backbone.feature_dims,
+                manifest,
+                names,
+                layers=options.layers(),
+                settings=options.settings(),
             )
         probe = assemble(backbone, head, preprocessing, views="identity")
         with clock(seconds, "fine-tune, an epoch"):

@@ -191,7 +191,7 @@ def probe_of(
         blocks = extract_features(backbone, pixels, preprocessing, batch_size=8, compute=compute)
         head, _ = fit_head(
             np.concatenate(list(blocks)),
-            backbone,
+            backbone.feature_dims,
             manifest,
             label_names,
             layers=head_options.layers(),

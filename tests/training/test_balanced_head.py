@@ -37,7 +37,7 @@ def make_table(backbone: Backbone, *, rare_fraction: float) -> tuple[np.ndarray,
 def fit(backbone: Backbone, rare_fraction: float, balance: str, **changes: object) -> tuple:
     features, manifest = make_table(backbone, rare_fraction=rare_fraction)
     given = {"layers": LinearLayers(), "settings": LINEAR} | changes
-    return fit_balanced_head(features, backbone, manifest, NAMES, balance=balance, **given)
+    return fit_balanced_head(features, backbone.feature_dims, manifest, NAMES, balance=balance, **given)
 
 
 def test_auto_balances_where_a_class_is_rare(backbone: Backbone) -> None:
@@ -52,7 +52,13 @@ def test_auto_balances_where_a_class_is_rare(backbone: Backbone) -> None:
     assert "class_weights is the least" in choice["reason"]
     features, manifest = make_table(backbone, rare_fraction=0.06)
     alone, its_history = fit_head(
-        features, backbone, manifest, NAMES, layers=LinearLayers(), settings=LINEAR, balance="class_weights"
+        features,
+        backbone.feature_dims,
+        manifest,
+        NAMES,
+        layers=LinearLayers(),
+        settings=LINEAR,
+        balance="class_weights",
     )
     assert torch.equal(head.modules[0].weight, alone.modules[0].weight)
     assert history == its_history

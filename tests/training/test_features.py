@@ -8,7 +8,8 @@ import torch
 from regraft.backbones.backbone import Backbone, tensor_digest
 from regraft.classifier.classifier import normalize_pixels
 from regraft.images.preprocessing import Preprocessing
-from regraft.training.features import extract_features, stage_columns
+from regraft.training.feature_columns import stage_columns
+from regraft.training.features import extract_features
 from regraft.training.reproducibility import Compute
 
 

@@ -9,10 +9,11 @@ import torch
 from regraft.backbones.backbone import Backbone
 from regraft.classifier import Head
 from regraft.heads.layers import LinearLayers, MlpLayers
-from regraft.training.features import stage_columns
-from regraft.training.head import NotConvergedError, fit_head, group_numbers, units_of_training
+from regraft.training.feature_columns import stage_columns
+from regraft.training.head import NotConvergedError, fit_head
 from regraft.training.linear_probe import SolverSettings, fit_linear_probe
 from regraft.training.mlp_head import MlpSettings
+from regraft.training.units import group_numbers, units_of_training
 
 LINEAR = SolverSettings(penalties=(1.0, 0.1), num_folds=3, tolerance=1e-6, max_iterations=1000, seed=0)
 MLP = MlpSettings(learning_rate=5e-2, weight_decay=0.01, batch_size=16, max_epochs=100, patience=3, seed=0)
@@ -43,7 +44,9 @@ def make_table(backbone: Backbone, num_rows: int = 90) -> tuple[np.ndarray, pd.D
 
 
 def fit(features: np.ndarray, backbone: Backbone, manifest: pd.DataFrame, **more: Any) -> tuple[Head, dict]:
-    return fit_head(features, backbone, manifest, NAMES, layers=LinearLayers(), settings=LINEAR, **more)
+    return fit_head(
+        features, backbone.feature_dims, manifest, NAMES, layers=LinearLayers(), settings=LINEAR, **more
+    )
 
 
 def test_probe_is_fitted_on_training_rows_and_columns_of_the_cut(backbone: Backbone) -> None:
@@ -111,7 +114,7 @@ def test_mlp_never_looks_at_test(backbone: Backbone) -> None:
     features, manifest = make_table(backbone)
 
     def weight() -> torch.Tensor:
-        head, _ = fit_head(features, backbone, manifest, NAMES, layers=MLP_LAYERS, settings=MLP)
+        head, _ = fit_head(features, backbone.feature_dims, manifest, NAMES, layers=MLP_LAYERS, settings=MLP)
         return head.modules[0].weight
 
     before = weight()
@@ -123,7 +126,9 @@ def test_mlp_never_looks_at_test(backbone: Backbone) -> None:
 
 def test_mlp_history_says_why_it_counts_as_fitted(backbone: Backbone) -> None:
     features, manifest = make_table(backbone)
-    head, history = fit_head(features, backbone, manifest, NAMES, layers=MLP_LAYERS, settings=MLP)
+    head, history = fit_head(
+        features, backbone.feature_dims, manifest, NAMES, layers=MLP_LAYERS, settings=MLP
+    )
     assert history["summary"]["is_converged"]
     assert history["summary"]["criterion"] == "no lower log-loss on val for 3 epochs"
     assert len(history["rows"]) == history["summary"]["best_epoch"] + 3
@@ -143,7 +148,7 @@ def test_what_did_not_converge_is_no_head(
 ) -> None:
     features, manifest = make_table(backbone)
     with pytest.raises(NotConvergedError, match=r"did not converge.*raise train_head\.head\.max_"):
-        fit_head(features, backbone, manifest, NAMES, layers=layers, settings=settings)
+        fit_head(features, backbone.feature_dims, manifest, NAMES, layers=layers, settings=settings)
 
 
 @pytest.mark.parametrize(("layers", "settings"), [(LinearLayers(), LINEAR), (MLP_LAYERS, MLP)])
@@ -152,7 +157,7 @@ def test_global_generator_is_left_alone(
 ) -> None:
     features, manifest = make_table(backbone)
     before = torch.get_rng_state()
-    fit_head(features, backbone, manifest, NAMES, layers=layers, settings=settings)
+    fit_head(features, backbone.feature_dims, manifest, NAMES, layers=layers, settings=settings)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -160,7 +165,9 @@ def test_two_labels_make_one_logit(backbone: Backbone) -> None:
     features, manifest = make_table(backbone)
     manifest["label"] %= 2
     names = {"label": ["functional", "defective"]}
-    head, _ = fit_head(features, backbone, manifest, names, layers=LinearLayers(), settings=LINEAR)
+    head, _ = fit_head(
+        features, backbone.feature_dims, manifest, names, layers=LinearLayers(), settings=LINEAR
+    )
     assert head.modules[0].weight.shape == (1, 40)
     assert head.target.kind == "binary"
 
@@ -169,7 +176,12 @@ def test_several_targets_are_refused(backbone: Backbone) -> None:
     features, manifest = make_table(backbone)
     with pytest.raises(ValueError, match=r"the manifest has 2: \['label', 'age'\]"):
         fit_head(
-            features, backbone, manifest, NAMES | {"age": ["1", "2"]}, layers=LinearLayers(), settings=LINEAR
+            features,
+            backbone.feature_dims,
+            manifest,
+            NAMES | {"age": ["1", "2"]},
+            layers=LinearLayers(),
+            settings=LINEAR,
         )
 
 
@@ -214,7 +226,9 @@ def test_probabilities_and_weights_of_the_manifest_reach_both_kinds_of_head(back
             columns: dict, layers: Any = layers, settings: Any = settings, **options: Any
         ) -> np.ndarray:
             table = manifest.assign(**columns)
-            head, _ = fit_head(features, backbone, table, NAMES, layers=layers, settings=settings, **options)
+            head, _ = fit_head(
+                features, backbone.feature_dims, table, NAMES, layers=layers, settings=settings, **options
+            )
             with torch.no_grad():
                 at_cut = torch.from_numpy(features[:, -backbone.feature_dim :])
                 return head.target.probabilities(head.modules(at_cut)).numpy()
@@ -227,7 +241,7 @@ def test_probabilities_and_weights_of_the_manifest_reach_both_kinds_of_head(back
     with pytest.raises(ValueError, match="probability_columns"):
         fit_head(
             features,
-            backbone,
+            backbone.feature_dims,
             manifest,
             NAMES,
             layers=LinearLayers(),

@@ -109,7 +109,7 @@ def test_a_kernel_head_is_fitted_saved_and_read_back(
     features = generator.normal(size=(60, sum(backbone.feature_dims.values()))).astype(np.float32)
     head, history = fit_head(
         features,
-        backbone,
+        backbone.feature_dims,
         manifest,
         {"label": ["no", "yes"]},
         layers=KernelLayers(kind="kernel"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from regraft.training.linear_probe import SolverSettings
+from regraft.training.nystrom import Kernel
 from regraft.training.out_of_fold import predict_out_of_fold
 
 SETTINGS = SolverSettings(
@@ -69,3 +70,29 @@ def test_a_class_of_one_group_cannot_be_judged() -> None:
     features, labels = clouds(2)
     with pytest.raises(ValueError, match=r"audit\.hold_out to 'images'"):
         predict_out_of_fold(features, labels, num_classes=2, groups=labels, settings=SETTINGS)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_a_kernel_tells_what_no_plane_parts(num_classes: int) -> None:
+    generator = np.random.default_rng(0)
+    radius = np.repeat(np.arange(num_classes), 60) * 2 + generator.normal(0, 0.2, 60 * num_classes) + 0.5
+    angle = generator.uniform(0, 2 * np.pi, len(radius))
+    rings = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).astype(np.float32)
+    labels = np.repeat(np.arange(num_classes), 60)
+    settings = replace(SETTINGS, penalties=(1e-2, 1e-3))
+
+    def told(kernel: Kernel | None) -> float:
+        found = predict_out_of_fold(
+            rings,
+            labels,
+            num_classes=num_classes,
+            groups=np.arange(len(labels)),
+            settings=settings,
+            kernel=kernel,
+        )
+        np.testing.assert_allclose(found.probabilities.sum(axis=1), 1)
+        return float((found.probabilities.argmax(axis=1) == labels).mean())
+
+    assert told(None) < 0.75
+    assert told(Kernel(num_centres=1000, gamma=2.0)) > 0.95
+    assert told(Kernel(num_centres=40, gamma=2.0)) > 0.9

@@ -21,10 +21,11 @@ from regraft.evaluation.metrics import accuracy
 from regraft.heads.layers import LinearLayers
 from regraft.messages import about_model, report_metrics, report_tags
 from regraft.training.depth import probe_depths
-from regraft.training.features import stage_columns
-from regraft.training.head import fit_head, group_numbers
+from regraft.training.feature_columns import stage_columns
+from regraft.training.head import fit_head
 from regraft.training.linear_probe import SolverSettings
 from regraft.training.reproducibility import map_streams
+from regraft.training.units import group_numbers
 
 _TIMED_IMAGES = 64
 
@@ -79,7 +80,7 @@ def probe_candidate(candidate: Candidate, bench: Bench, settings: SolverSettings
     with watch:
         head, history = fit_head(
             features,
-            on_bench.backbone,
+            on_bench.backbone.feature_dims,
             bench.manifest,
             bench.label_names,
             layers=LinearLayers(),
@@ -126,7 +127,7 @@ def rebuild_probe(candidate: Candidate, bench: Bench, settings: SolverSettings) 
     on_bench = OnBench(candidate, bench)
     head, _ = fit_head(
         on_bench.features(),
-        on_bench.backbone,
+        on_bench.backbone.feature_dims,
         bench.manifest,
         bench.label_names,
         layers=LinearLayers(),

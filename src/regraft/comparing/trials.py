@@ -78,7 +78,7 @@ class TrialBench:
             layers, settings = self.heads[kind]
             self._fitted[kind], _ = fit_head(
                 self.features,
-                self.backbone,
+                self.backbone.feature_dims,
                 self.manifest,
                 self.label_names,
                 layers=layers,

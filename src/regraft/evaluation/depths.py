@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from regraft.evaluation.intervals import Bootstrap, resample_weights
 from regraft.evaluation.metrics import FloatArray, IntArray
 from regraft.training.depth import DepthProbe, probe_depths
-from regraft.training.head import group_numbers
 from regraft.training.linear_probe import SolverSettings
+from regraft.training.units import group_numbers
 
 DepthMetric = Literal["accuracy", "log_loss"]
 _SIGN = {"accuracy": 1, "log_loss": -1}

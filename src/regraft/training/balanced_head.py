@@ -11,22 +11,22 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from regraft.backbones.backbone import Backbone
 from regraft.classifier.files import Head
 from regraft.classifier.views import ViewsSeen
 from regraft.heads.layers import AnyLayers
 from regraft.training.balance import Balance, Floats, Ints, even_weights
-from regraft.training.features import features_by_view, mean_of_views
-from regraft.training.head import HeadSettings, fit_head, group_numbers
+from regraft.training.feature_columns import features_by_view, mean_of_views
+from regraft.training.head import HeadSettings, fit_head
 from regraft.training.learnt import LearnFrom
 from regraft.training.linear_probe import SolverSettings
+from regraft.training.units import group_numbers
 
 _SIMPLEST_FIRST: Final[tuple[Balance, ...]] = ("none", "class_weights", "balanced_sampler")
 
 
 def fit_balanced_head(
     features: NDArray[np.float32],
-    backbone: Backbone,
+    feature_dims: Mapping[str, int],
     manifest: pd.DataFrame,
     label_names: dict[str, list[str]],
     *,
@@ -57,7 +57,7 @@ def fit_balanced_head(
     fitted = {
         each: fit_head(
             features,
-            backbone,
+            feature_dims,
             manifest,
             label_names,
             layers=layers,
@@ -74,7 +74,7 @@ def fit_balanced_head(
     rows = np.flatnonzero(manifest["split"] == "val")
     labels = manifest[column].to_numpy(np.int64)[rows]
     views = features_by_view(features, view_features if views_seen == "mean" else None)
-    of_val = torch.from_numpy(mean_of_views(views, rows, backbone.feature_dims, stages or (backbone.cut,)))
+    of_val = torch.from_numpy(mean_of_views(views, rows, feature_dims, stages or (list(feature_dims)[-1],)))
     candidates = score_candidates(
         {each: _probabilities(head, of_val) for each, (head, _) in fitted.items()},
         labels,

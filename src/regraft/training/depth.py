@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.messages import report_progress
-from regraft.training.features import stage_columns
+from regraft.training.feature_columns import stage_columns
 from regraft.training.linear_probe import Floats, Ints, SolverSettings, group_folds
 from regraft.training.out_of_fold import predict_held_out
 

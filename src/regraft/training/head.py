@@ -3,7 +3,7 @@
 Knows neither files nor options: features, manifest and settings come in, a head and its history go out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,17 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from regraft.backbones.backbone import Backbone
 from regraft.classifier.files import Head
 from regraft.classifier.views import ViewsSeen
 from regraft.heads.layers import AnyLayers, KernelLayers
 from regraft.heads.targets import target_for
 from regraft.training.balance import Balance, measuring_weights
-from regraft.training.features import features_by_view, mean_of_views, select_stages
+from regraft.training.feature_columns import features_by_view, mean_of_views, select_stages
 from regraft.training.kernel_head import fit_kernel_head
 from regraft.training.learnt import LearnFrom, given_weights, learnt_probabilities
 from regraft.training.linear_probe import LinearProbe, SolverSettings, fit_linear_probe
 from regraft.training.mlp_head import MlpSettings, fit_mlp_head
+from regraft.training.units import units_of_training
 
 HeadSettings = SolverSettings | MlpSettings
 
@@ -33,7 +33,7 @@ class NotConvergedError(ValueError):
 
 def fit_head(
     features: NDArray[np.float32],
-    backbone: Backbone,
+    feature_dims: Mapping[str, int],
     manifest: pd.DataFrame,
     label_names: dict[str, list[str]],
     *,
@@ -49,13 +49,13 @@ def fit_head(
 
     Args:
         features: `(N, D)` float32, all stages side by side, rows as in the manifest.
-        backbone: Says which columns are those of which stage.
+        feature_dims: The width of each stage's features, in depth order.
         manifest: `split`, `group` and the target's column of numbers.
         label_names: The one target: its column and its labels in the order of their numbers.
         layers: What the head is made of.
         settings: `SolverSettings` for what is solved, linear and kernel layers; `MlpSettings` for others.
         balance: What is done about classes of unequal size.
-        stages: Whose features are put side by side, in depth order; None for those of the backbone's cut.
+        stages: Whose features are put side by side, in depth order; None for the deepest.
         view_features: `(V * N, D)` float32, of further views of all images, view after view: of training images
             they are learnt from as well. A linear head sees views of one image on one side of a fold.
         learn_from: The labels, the probabilities that the source gives beside them, or both.
@@ -74,21 +74,19 @@ def fit_head(
             f"one target can be learnt so far, the manifest has {len(label_names)}: {list(label_names)}"
         )
     target = target_for(column, tuple(names))
-    stages = tuple(stages or (backbone.cut,))
-    feature_dim = sum(backbone.feature_dims[stage] for stage in stages)
+    stages = tuple(stages or (list(feature_dims)[-1],))
+    feature_dim = sum(feature_dims[stage] for stage in stages)
     splits = {split: np.flatnonzero(manifest["split"] == split) for split in ("train", "val")}
     labels = manifest[column].to_numpy(np.int64)
     train, num_views = splits["train"], 1
     views = features_by_view(features, view_features)
     if views_seen == "each":
         num_views = len(views)
-        learnt = np.concatenate(
-            [select_stages(of_view, train, backbone.feature_dims, stages) for of_view in views]
-        )
-        measured = select_stages(features, splits["val"], backbone.feature_dims, stages)
+        learnt = np.concatenate([select_stages(of_view, train, feature_dims, stages) for of_view in views])
+        measured = select_stages(features, splits["val"], feature_dims, stages)
     else:
         learnt, measured = (
-            mean_of_views(views, splits[split], backbone.feature_dims, stages) for split in ("train", "val")
+            mean_of_views(views, splits[split], feature_dims, stages) for split in ("train", "val")
         )
     data = {
         "train": (learnt, np.tile(labels[train], num_views)),
@@ -149,28 +147,6 @@ def fit_head(
         "summary": summary,
         "rows": rows,
     }
-
-
-def units_of_training(manifest: pd.DataFrame) -> NDArray[np.int64]:
-    """A number a training image, by what cross-validation must keep together to be like the split of the manifest.
-
-    Whole groups where they are held out. Where most images of `val` and `test` are of groups that are learnt from, the
-    question is another, and a penalty that suits new groups would be too strong: sets of near copies then.
-    """
-    is_train = manifest["split"] == "train"
-    groups = manifest["group"]
-    is_known = groups[~is_train].isin(groups[is_train].dropna())
-    if len(is_known) and is_known.mean() > 0.5:
-        return group_numbers(manifest[is_train], "copy_group")
-    return group_numbers(manifest[is_train])
-
-
-def group_numbers(manifest: pd.DataFrame, column: str = "group") -> NDArray[np.int64]:
-    """A number a group of a column; an image without group, or without such a column, is one of its own."""
-    own = pd.Series([f"image {row}" for row in range(len(manifest))], index=manifest.index)
-    groups = manifest.get(column, own).astype("object")
-    codes, _ = pd.factorize(groups.where(groups.notna(), own))
-    return codes.astype(np.int64)
 
 
 def _put_into(modules: nn.Sequential, probe: LinearProbe) -> None:

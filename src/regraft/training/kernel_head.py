@@ -6,7 +6,6 @@ Knows arrays, labels and weights only; no network is run here.
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 from threadpoolctl import threadpool_limits
 from torch import nn
 
@@ -19,10 +18,8 @@ from regraft.training.linear_probe import (
     solve_penalised,
     standardisation,
 )
+from regraft.training.nystrom import draw_centres, nystrom_projection
 from regraft.training.reproducibility import numpy_generator
-
-# Of the largest eigenvalue: directions in which centres hardly differ would need weights that float32 cannot hold.
-_LEAST_EIGENVALUE = 1e-6
 
 
 def fit_kernel_head(
@@ -63,7 +60,7 @@ def fit_kernel_head(
     assert isinstance(kernel, KernelFeatures)
     assert isinstance(linear, nn.Linear)
     generator = numpy_generator(settings.seed, "kernel centres")
-    rows = np.sort(generator.permutation(num_images)[: len(kernel.centres)])
+    rows = draw_centres(num_images, len(kernel.centres), generator)
     mean, scale = standardisation(features)
     with torch.no_grad():
         kernel.mean.copy_(torch.from_numpy(mean))
@@ -71,9 +68,7 @@ def fit_kernel_head(
         kernel.centres.copy_((torch.from_numpy(features[rows]) - kernel.mean) / kernel.scale)
         nearness = kernel(torch.from_numpy(features)).numpy().astype(np.float64)
     with threadpool_limits(1):
-        values, vectors = eigh(nearness[rows])
-        is_kept = values > _LEAST_EIGENVALUE * values[-1]
-        projection = vectors[:, is_kept] / np.sqrt(values[is_kept])
+        projection = nystrom_projection(nearness[rows])
         probe = solve_penalised(
             nearness @ projection,
             labels,

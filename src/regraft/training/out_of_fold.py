@@ -1,4 +1,4 @@
-"""What a linear probe says of images that it was not trained on.
+"""What a probe, linear or of a kernel, says of images that it was not trained on.
 
 Knows feature arrays, labels and which rows belong together: no manifest, no split, no file.
 """
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from regraft.training.linear_probe import (
+    AnyFloats,
     Floats,
     Ints,
     SolverSettings,
@@ -18,6 +19,7 @@ from regraft.training.linear_probe import (
     predict_along_penalties,
     standardisation,
 )
+from regraft.training.nystrom import Kernel
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ def predict_out_of_fold(
     num_classes: int,
     groups: Ints,
     settings: SolverSettings,
+    kernel: Kernel | None = None,
     on_fold: Callable[[int, int], None] = lambda done, total: None,
 ) -> OutOfFold:
     """Cross-validated predictions of every row; see `predict_held_out`.
@@ -45,7 +48,8 @@ def predict_out_of_fold(
         labels: `(N,)` int64 in [0, num_classes).
         num_classes: K ≥ 2.
         groups: `(N,)` group numbers; a group is never on both sides of a fold.
-        settings: Candidate penalties, folds, tolerance.
+        settings: Candidate penalties, folds, tolerance; the seed draws centres too.
+        kernel: Of the probes; None: they are linear.
         on_fold: Called with the numbers of folds done and of all.
 
     Raises:
@@ -62,7 +66,13 @@ def predict_out_of_fold(
             "audit.num_folds, or add images"
         )
     return predict_held_out(
-        features, labels, num_classes=num_classes, folds=folds, settings=settings, on_fold=on_fold
+        features,
+        labels,
+        num_classes=num_classes,
+        folds=folds,
+        settings=settings,
+        kernel=kernel,
+        on_fold=on_fold,
     )
 
 
@@ -73,6 +83,7 @@ def predict_held_out(
     num_classes: int,
     folds: Sequence[tuple[Ints, Ints]],
     settings: SolverSettings,
+    kernel: Kernel | None = None,
     on_fold: Callable[[int, int], None] = lambda done, total: None,
 ) -> OutOfFold:
     """What a probe fitted on each fold's rows says of the rows held out.
@@ -88,11 +99,16 @@ def predict_held_out(
             # Of the rows learnt from: what is rare there may be far out in a new group, as it is for a head in use.
             mean, scale = standardisation(features[train])
             centre, width = mean.astype(np.float32), scale.astype(np.float32)
+            # float32: half the time, and the tolerance is far coarser
+            learnt: AnyFloats = (features[train] - centre) / width
+            judged: AnyFloats = (features[held_out] - centre) / width
+            if kernel is not None:
+                generator = np.random.default_rng(settings.seed)
+                learnt, judged = kernel.features(learnt, judged, generator=generator)
             log_probabilities = predict_along_penalties(
-                (features[train] - centre)
-                / width,  # float32: half the time, and the tolerance is far coarser
+                learnt,
                 labels[train],
-                (features[held_out] - centre) / width,
+                judged,
                 num_classes=num_classes,
                 penalties=penalties,
                 settings=settings,

@@ -36,6 +36,7 @@ def audit_labels(
         num_classes=len(names),
         groups=units,
         settings=options.settings(),
+        kernel=options.head.kernel(),
         on_fold=partial(report_progress, "judging labels"),
     )
     suggestions = suggest_labels(manifest, names, held_out.probabilities)

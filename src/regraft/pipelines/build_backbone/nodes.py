@@ -9,9 +9,11 @@ from regraft.options.build_backbone import BuildBackboneOptions
 from regraft.options.compute import ComputeOptions
 
 
-def load_backbone(options: BuildBackboneOptions) -> Any:
-    """Architecture, checked weights, cut; everything frozen."""
-    from regraft.backbones.backbone import build_backbone, freeze
+def load_backbone(options: BuildBackboneOptions) -> tuple[Any, dict[str, Any]]:
+    """Architecture, checked weights, cut, everything frozen; and what others must know of it without loading it."""
+    from dataclasses import asdict
+
+    from regraft.backbones.backbone import build_backbone, feature_dims_of, freeze
     from regraft.backbones.weights import load_weights
 
     weights, receipt = load_weights(options.spec, options.weights)
@@ -19,7 +21,15 @@ def load_backbone(options: BuildBackboneOptions) -> Any:
         options.name, weights=weights, cut=options.fixed_cut, receipt=receipt, pooling=options.pooling
     )
     freeze(backbone)
-    return backbone
+    num_channels = feature_dims_of(backbone.spec, "mean")
+    return backbone, {
+        "name": backbone.spec.name,
+        "cut": backbone.cut,
+        "pooling": backbone.pooling,
+        "feature_dims": backbone.feature_dims,
+        "num_channels": {stage: num_channels[stage] for stage in backbone.stages},
+        "weights": asdict(receipt),
+    }
 
 
 def extract_features(

@@ -9,7 +9,12 @@ def create_pipeline(**_: object) -> Pipeline:
     """Weights and pixels to frozen features."""
     return Pipeline(
         [
-            node(load_backbone, "params:build_backbone", "backbone", name="load_backbone"),
+            node(
+                load_backbone,
+                "params:build_backbone",
+                ["backbone", "backbone_summary"],
+                name="load_backbone",
+            ),
             node(
                 extract_features,
                 ["backbone", "pixels", "preprocessing", "params:build_backbone.batch_size", "params:compute"],

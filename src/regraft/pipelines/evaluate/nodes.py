@@ -64,7 +64,7 @@ def measure_models(
 
 def compare_split_kinds(
     features: Any,
-    backbone: Any,
+    backbone: dict[str, Any],
     manifest: pd.DataFrame,
     label_names: dict[str, list[str]],
     options: EvaluateOptions,
@@ -75,14 +75,13 @@ def compare_split_kinds(
     """
     import numpy as np
 
-    from regraft.backbones.backbone import feature_dims_of
     from regraft.evaluation.intervals import Bootstrap
     from regraft.evaluation.split_kinds import compare_split_kinds
-    from regraft.training.features import stage_columns
+    from regraft.training.feature_columns import stage_columns
 
     (names,) = label_names.values()
-    start = stage_columns(backbone.feature_dims)[backbone.cut].start
-    num_means = feature_dims_of(backbone.spec, "mean")[backbone.cut]
+    start = stage_columns(backbone["feature_dims"])[backbone["cut"]].start
+    num_means = backbone["num_channels"][backbone["cut"]]
     return compare_split_kinds(
         np.asarray(features[:, start : start + num_means]),
         manifest,

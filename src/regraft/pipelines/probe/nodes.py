@@ -12,7 +12,7 @@ from regraft.options.probe import ProbeOptions
 
 def probe_depths(
     features: Any,
-    backbone: Any,
+    backbone: dict[str, Any],
     manifest: pd.DataFrame,
     label_names: dict[str, list[str]],
     options: ProbeOptions,
@@ -23,7 +23,7 @@ def probe_depths(
 
     return score_depths(
         features,
-        backbone.feature_dims,
+        backbone["feature_dims"],
         manifest,
         label_names,
         settings=options.settings(),

@@ -14,7 +14,7 @@ from regraft.options.train_head import TrainHeadOptions
 
 def choose_stages(
     features: Any,
-    backbone: Any,
+    backbone: dict[str, Any],
     manifest: pd.DataFrame,
     label_names: dict[str, list[str]],
     backbone_options: BuildBackboneOptions,
@@ -24,14 +24,14 @@ def choose_stages(
     """Stages whose features the head sees; the last is the cut, by probes of every depth where that is asked for."""
     from regraft.backbones.stage_choice import choose_head_stages
 
-    stages, reason, scores = list(backbone.stages), None, None
+    stages, reason, scores = list(backbone["feature_dims"]), None, None
     if backbone_options.cut == AUTO_CUT:
         from regraft.evaluation.depths import score_depths
         from regraft.evaluation.intervals import Bootstrap
 
         scores = score_depths(
             features,
-            backbone.feature_dims,
+            backbone["feature_dims"],
             manifest,
             label_names,
             settings=probe.settings(),
@@ -50,7 +50,7 @@ def choose_stages(
 def train_head(
     features: Any,
     view_features: Any,
-    backbone: Any,
+    backbone: dict[str, Any],
     manifest: pd.DataFrame,
     label_names: dict[str, list[str]],
     head_stages: dict[str, Any],
@@ -61,7 +61,7 @@ def train_head(
 
     return fit_balanced_head(
         features,
-        backbone,
+        backbone["feature_dims"],
         manifest,
         label_names,
         layers=options.head.layers(),

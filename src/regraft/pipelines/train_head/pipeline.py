@@ -13,7 +13,7 @@ def create_pipeline(**_: object) -> Pipeline:
                 choose_stages,
                 [
                     "features",
-                    "backbone",
+                    "backbone_summary",
                     "manifest",
                     "label_names",
                     "params:build_backbone",
@@ -28,7 +28,7 @@ def create_pipeline(**_: object) -> Pipeline:
                 [
                     "features",
                     "view_features",
-                    "backbone",
+                    "backbone_summary",
                     "manifest",
                     "label_names",
                     "head_stages",
