@@ -11,7 +11,7 @@ from regraft.backbones.backbone import Backbone, tensor_digest
 from regraft.classifier.classifier import normalize_pixels
 from regraft.classifier.views import ViewSet, apply_view
 from regraft.images.preprocessing import Preprocessing
-from regraft.training.border import BorderInputs, border_inputs
+from regraft.training.border import BorderInputs, border_inputs, draw_views
 from regraft.training.reproducibility import Compute
 
 BORDER = "blocks.1"
@@ -28,6 +28,7 @@ class Case:
     compute: Compute
     views: ViewSet = "identity"
     batch_size: int = 4
+    views_per_image: int | None = None
 
     def inputs(self, store: Any) -> BorderInputs:
         return border_inputs(
@@ -36,6 +37,7 @@ class Case:
             self.pixels,
             self.preprocessing,
             views=self.views,
+            views_per_image=self.views_per_image,
             batch_size=self.batch_size,
             compute=self.compute,
             store=store,
@@ -68,6 +70,36 @@ def test_kept_activations_are_those_of_a_forward_pass(case: Case, store: Any, bo
     torch.testing.assert_close(batch, expected, rtol=0, atol=1e-5)
     assert batch.dtype is torch.float32
     assert store.num_computed == (0 if border is None else 8)
+
+
+@pytest.mark.parametrize("border", [None, BORDER])
+def test_fewer_views_of_each_image_are_kept(case: Case, store: Any, border: str | None) -> None:
+    case = dataclasses.replace(case, border=border, views="dihedral", views_per_image=3)
+    inputs = case.inputs(store)
+    assert inputs.num_views == (8 if border is None else 3)  # where nothing is kept, none is left out
+    assert store.num_computed == (0 if border is None else 3)
+    shown = draw_views(7, "dihedral", None if border is None else 3, seed=0)
+    rows = np.arange(7)
+    for place in range(inputs.num_views):
+        batch = inputs.batch(rows, np.full(7, place))
+        expected = torch.cat([case.uncached(row, shown[row, place]) for row in rows])
+        torch.testing.assert_close(batch, expected, rtol=0, atol=1e-5)
+    if border is not None:
+        dataclasses.replace(case, views="identity").inputs(store)
+        assert store.num_computed == 3  # the images as they are were among them
+
+
+def test_views_are_drawn_for_each_image() -> None:
+    shown = draw_views(200, "dihedral", 3, seed=0)
+    assert shown.shape == (200, 3)
+    assert (shown[:, 0] == 0).all()
+    assert all(len(set(views)) == 3 for views in shown.tolist())
+    assert set(shown[:, 1:].ravel().tolist()) == set(range(1, 8))
+    assert np.array_equal(shown, draw_views(200, "dihedral", 3, seed=0))
+    assert not np.array_equal(shown, draw_views(200, "dihedral", 3, seed=1))
+    for per_image in (None, 8, 9):
+        assert draw_views(2, "dihedral", per_image, seed=0).tolist() == [list(range(8))] * 2
+    assert draw_views(2, "identity", 2, seed=0).tolist() == [[0], [0]]
 
 
 def test_a_full_pass_goes_through_the_border(case: Case, store: Any) -> None:

@@ -47,6 +47,7 @@ SETTINGS = FineTuneSettings(
     micro_batch_size=4,
     label_smoothing=0.0,
     views="identity",
+    views_per_image=None,
     averaging=0.0,
     interpolate="none",
     seed=0,

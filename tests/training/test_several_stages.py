@@ -35,6 +35,7 @@ SETTINGS = FineTuneSettings(
     micro_batch_size=8,
     label_smoothing=0.0,
     views="mirror",
+    views_per_image=None,
     averaging=0.0,
     seed=0,
 )

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from regraft.backbones.stage_choice import check_unfreeze
 from regraft.backbones.zoo import get_spec
-from regraft.classifier.views import num_views
 from regraft.comparing.bench import Bench, Stopwatch
 from regraft.comparing.candidates import Candidate
 from regraft.comparing.finalists import Standing
@@ -164,7 +163,7 @@ def estimate_seconds(probed: Probed, bench: Bench, recipe: Recipe) -> float:
     step_s = max(0.0, seconds[1] - seconds[0]) / (_TRIAL_EPOCHS * len(train.labels))
     num_train, num_val = len(bench.rows("train")), len(bench.rows("val"))
     pass_s = probed.on_bench.preparation_cost().seconds / len(bench.manifest)
-    frozen = pass_s * (num_views(settings.views) * num_train + num_val)
+    frozen = pass_s * (settings.num_kept_views * num_train + num_val)
     training = settings.max_epochs * step_s * (num_train + num_val / 3)
     return frozen + training * (2 if is_searched else 1)  # a search of a few short trainings comes before
 

@@ -72,6 +72,7 @@ class FineTuneOptions(Options):
         micro_batch_size: Images whose gradient is computed at once; several run side by side on a CPU.
         label_smoothing: Fraction of each label spread over all classes.
         views: Views that training draws from: only ones that never change a label.
+        views_per_image: In how many of these an image is shown, itself and others drawn for each; None: in all.
         predict_views: Views averaged whenever the classifier predicts; each costs a forward pass.
         averaging: Decay an update of the running mean of weights that is measured and kept; 0 is off.
         seed: Orders images, draws views.
@@ -96,6 +97,7 @@ class FineTuneOptions(Options):
     micro_batch_size: Annotated[int, Field(ge=1)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     views: _Views
+    views_per_image: Annotated[int, Field(ge=2)] | None
     predict_views: _Views
     averaging: Annotated[float, Field(ge=0, lt=1)]
     seed: Annotated[int, Field(ge=0)]

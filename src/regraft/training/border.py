@@ -20,7 +20,7 @@ from regraft.classifier.views import ViewSet, apply_view, num_views
 from regraft.images.blocks import ArrayBlocks
 from regraft.images.preprocessing import Preprocessing
 from regraft.training.frozen import arithmetic_name, frozen_network
-from regraft.training.reproducibility import Compute, map_streams
+from regraft.training.reproducibility import Compute, map_streams, numpy_generator
 
 _BLOCK_BATCHES = 16
 
@@ -36,8 +36,13 @@ class ArrayStore(Protocol):
 class BorderInputs(Protocol):
     """Images as the first trained stage sees them."""
 
+    @property
+    def num_views(self) -> int:
+        """In how many views each image is shown; the first is the image as it is."""
+        ...
+
     def batch(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
-        """Row `rows[i]` under view `views[i]` for each i: `(B, C, H, W)` float32 on the computing device."""
+        """Row `rows[i]` in its `views[i]`-th view for each i: `(B, C, H, W)` float32 on the computing device."""
         ...
 
     def pooled(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> dict[str, Tensor]:
@@ -47,21 +52,18 @@ class BorderInputs(Protocol):
 
 @dataclass(frozen=True)
 class PixelInputs:
-    """Border inputs where nothing is frozen: the normalised images themselves."""
+    """Border inputs where nothing is frozen: the normalised images themselves, in every view, for none is kept."""
 
     pixels: NDArray[np.uint8]
     preprocessing: Preprocessing
     device: torch.device
+    num_views: int = 1
 
     def batch(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
         """See `BorderInputs.batch`."""
         images = normalize_pixels(torch.as_tensor(self.pixels[rows], device=self.device), self.preprocessing)
-        turned = torch.stack(
-            [apply_view(image[None], int(view))[0] for image, view in zip(images, views, strict=True)]
-        )
-        return turned.contiguous(
-            memory_format=torch.channels_last
-        )  # as the classifier predicts: the same bits
+        # As the classifier predicts: the same bits.
+        return _in_views(images, views).contiguous(memory_format=torch.channels_last)
 
     def pooled(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> dict[str, Tensor]:
         """No stage lies before the images."""
@@ -70,10 +72,10 @@ class PixelInputs:
 
 @dataclass(frozen=True)
 class CachedInputs:
-    """Border inputs read from one kept array a view; bfloat16 is kept as its 16 bits.
+    """Border inputs read from kept arrays; bfloat16 is kept as its 16 bits.
 
     Attributes:
-        arrays: Each `(N, C, H, W)`; or, with earlier stages, `(N, C·H·W + D)`, their pooled features behind.
+        arrays: One a view, `(N, C, H, W)`; or, with earlier stages, `(N, C·H·W + D)`, their pooled features behind.
         device: Where batches are put.
         shape: Of one image's activation at the border, `(C, H, W)`.
         earlier: Widths of the pooled features of stages before the border, in depth order.
@@ -83,6 +85,11 @@ class CachedInputs:
     device: torch.device
     shape: tuple[int, ...]
     earlier: Mapping[str, int]
+
+    @property
+    def num_views(self) -> int:
+        """See `BorderInputs`."""
+        return len(self.arrays)
 
     def batch(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
         """See `BorderInputs.batch`."""
@@ -100,7 +107,7 @@ class CachedInputs:
         return dict(zip(self.earlier, torch.split(features, list(self.earlier.values()), dim=1), strict=True))
 
     def _gathered(self, rows: NDArray[np.int64], views: NDArray[np.int64], part: slice) -> Tensor:
-        kept = [self.arrays[view][row][part] for row, view in zip(rows.tolist(), views.tolist(), strict=True)]
+        kept = [self.arrays[view][row][part] for row, view in zip(rows, views, strict=True)]
         tensor = torch.from_numpy(np.stack(kept))
         if tensor.dtype is torch.int16:
             tensor = tensor.view(torch.bfloat16)
@@ -114,26 +121,31 @@ def border_inputs(
     preprocessing: Preprocessing,
     *,
     views: ViewSet,
+    views_per_image: int | None = None,
+    seed: int = 0,
     batch_size: int,
     compute: Compute,
     store: ArrayStore,
     stages: Sequence[str] = (),
 ) -> BorderInputs:
-    """Run the frozen stages over every image and view once, or take what was kept of an earlier time.
+    """Run the frozen stages over the images in their views once, or take what was kept of an earlier time.
 
     Args:
         backbone: Its stages up to and with `border` are frozen.
         border: The last frozen stage; None where all stages are trained.
         pixels: `(N, S, S, 3)` uint8.
         preprocessing: Mean and std of the backbone's pretraining.
-        views: The views training will ask for.
+        views: The views that training draws from.
+        views_per_image: In how many of them an image is kept, drawn for each; None: in all. Where nothing is frozen,
+            and so nothing kept, it is all.
+        seed: Draws them.
         batch_size: Images a forward pass.
         compute: Device, precision, streams.
         store: Keeps the arrays; a key depends on pixels, weights, preprocessing, view, stages and arithmetic.
         stages: Whose pooled features the head takes; of those before the border they are kept in the same pass.
     """
     if border is None:
-        return PixelInputs(pixels, preprocessing, compute.device)
+        return PixelInputs(pixels, preprocessing, compute.device, num_views(views))
     frozen = frozen_network(backbone, pixels, preprocessing, compute=compute)
     names = list(backbone.stages)
     before = [stage for stage in stages if names.index(stage) < names.index(border)]
@@ -142,20 +154,45 @@ def border_inputs(
     )
     shape: tuple[int, ...] = ()
     arrays = []
-    for view in range(num_views(views)):
+    for in_view in draw_views(len(pixels), views, views_per_image, seed=seed).T:
         shape, blocks = _activations(
             frozen,
             border,
             pixels,
             preprocessing,
             earlier=before,
-            view=view,
+            in_view=in_view,
             batch_size=batch_size,
             compute=compute,
         )
-        arrays.append(store.get_or_compute(f"{identity}-view{view}", blocks))
+        arrays.append(store.get_or_compute(f"{identity}-{_name_of(in_view)}", blocks))
     widths = {stage: backbone.feature_dims[stage] for stage in before}
     return CachedInputs(tuple(arrays), compute.device, shape, widths)
+
+
+def draw_views(num_images: int, views: ViewSet, per_image: int | None, *, seed: int) -> NDArray[np.int64]:
+    """Numbers of the views `(N, V)` that each image is shown in: itself first, the others drawn, none twice."""
+    num_others = num_views(views) - 1
+    others = np.tile(np.arange(1, num_others + 1), (num_images, 1))
+    if per_image is not None and per_image - 1 < num_others:
+        others = numpy_generator(seed, "views").permuted(others, axis=1)[:, : per_image - 1]
+    return np.concatenate([np.zeros((num_images, 1), np.int64), others], axis=1)
+
+
+def _name_of(in_view: NDArray[np.int64]) -> str:
+    """Of one view of all images its number, so that it is kept once, whoever wants it."""
+    if (in_view == in_view[0]).all():
+        return f"view{in_view[0]}"
+    return f"views{hashlib.sha256(in_view.tobytes()).hexdigest()[:16]}"
+
+
+def _in_views(images: Tensor, views: NDArray[np.int64]) -> Tensor:
+    """Each image `(B, C, H, W)` in a view of its own."""
+    if (views == views[0]).all():
+        return apply_view(images, int(views[0]))
+    return torch.stack(
+        [apply_view(image[None], int(view))[0] for image, view in zip(images, views, strict=True)]
+    )
 
 
 def _activations(
@@ -165,7 +202,7 @@ def _activations(
     preprocessing: Preprocessing,
     *,
     earlier: Sequence[str],
-    view: int,
+    in_view: NDArray[np.int64],
     batch_size: int,
     compute: Compute,
 ) -> tuple[tuple[int, ...], ArrayBlocks]:
@@ -174,7 +211,7 @@ def _activations(
     def run(start: int, stop: int) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.inference_mode():
             images = normalize_pixels(torch.tensor(pixels[start:stop], device=compute.device), preprocessing)
-            images = apply_view(images, view).to(compute.fast_dtype)
+            images = _in_views(images, in_view[start:stop]).to(compute.fast_dtype)
             return backbone.pooled_range(images, None, border, wanted=earlier)
 
     def activations_of(start: int, stop: int) -> NDArray[np.generic]:

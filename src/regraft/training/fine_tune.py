@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from regraft.backbones.stage_choice import Unfreeze, chosen_stages
 from regraft.classifier.classifier import Classifier
-from regraft.classifier.views import ViewSet
+from regraft.classifier.views import ViewSet, num_views
 from regraft.save_points import SavePoints
 from regraft.training.balance import Balance, Shares, learning_shares
 from regraft.training.border import ArrayStore
@@ -50,6 +50,8 @@ class FineTuneSettings:
         micro_batch_size: Images whose gradient is computed at once; the sum over a batch is taken in their order.
         label_smoothing: Fraction of each label spread over all classes.
         views: Views of an image that training draws from; label-safe for the data at hand.
+        views_per_image: In how many of them it is shown, drawn for each image; None: in all. Fewer cost fewer frozen
+            passes and less memory.
         averaging: Decay an update of the running mean of weights that is measured and handed back; 0 switches it off.
         interpolate: The model handed back lies between start (0) and best epoch (1); `auto` asks `val`, `none` is 1.
         seed: Orders images and draws views.
@@ -68,9 +70,15 @@ class FineTuneSettings:
     micro_batch_size: int
     label_smoothing: float
     views: ViewSet
+    views_per_image: int | None
     averaging: float
     interpolate: float | Literal["none", "auto"]
     seed: int
+
+    @property
+    def num_kept_views(self) -> int:
+        """How many frozen passes an image to learn from costs."""
+        return min(num_views(self.views), self.views_per_image or num_views(self.views))
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def logits_after(
         first_stage: The first to be run; None for none.
         inputs: What that stage takes, and what the head takes of stages before it.
         rows: Which images.
-        views: Under which view, one an image.
+        views: In which of the views it is shown in, one an image; see `BorderInputs`.
     """
     names = [None, *backbone.stages]
     after = names[-1] if first_stage is None else names[names.index(first_stage) - 1]

@@ -92,6 +92,8 @@ def examples(
         split.pixels,
         start.preprocessing,
         views=views,
+        views_per_image=settings.views_per_image,
+        seed=settings.seed,
         batch_size=settings.micro_batch_size,
         compute=compute,
         store=store,

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from regraft.backbones.backbone import Backbone, tensor_digest
 from regraft.classifier.classifier import Classifier
-from regraft.classifier.views import num_views
 from regraft.messages import report_metrics, report_progress
 from regraft.save_points import SavePoints
 from regraft.training.balance import Shares, draw_order
@@ -154,7 +153,7 @@ class TuningLoop:
         # From seed and epoch alone: a process that goes on in the middle draws the same.
         generator = numpy_generator(self._settings.seed, "fine_tune", state.epoch)
         order = draw_order(train.shares.draws, generator)
-        views = generator.integers(num_views(self._settings.views), size=num_images)
+        views = generator.integers(train.inputs.num_views, size=num_images)
         num_updates = -(-num_images // size)
         while state.num_updates < num_updates:
             rows = order[state.num_updates * size : (state.num_updates + 1) * size]
