@@ -1,13 +1,16 @@
-"""Blocks: an array too large to hold, computed lazily by blocks of rows.
+"""Arrays too large to hold: computed by blocks of rows, or read by them.
 
 Knows neither what the rows are nor where they are written.
 """
 
 import math
+import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -62,3 +65,62 @@ class ArrayBlocks:
                     f"{expected}"
                 )
             yield block
+
+
+class ReadByRows(Protocol):
+    """An array, or what is read like one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the whole, rows first."""
+        ...
+
+    def __len__(self) -> int:
+        """How many rows."""
+        ...
+
+    def __getitem__(self, index: Any, /) -> Any:
+        """Some rows: a slice, or their numbers."""
+        ...
+
+
+@dataclass(frozen=True)
+class RowsOf:
+    """Some rows of an array, in any order: copied when they are asked for, and not held.
+
+    Attributes:
+        array: `(N, ...)`, possibly memory-mapped.
+        rows: `(M,)` which.
+    """
+
+    array: NDArray[Any]
+    rows: NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`(M, ...)`."""
+        return (len(self.rows), *self.array.shape[1:])
+
+    def __len__(self) -> int:
+        """M."""
+        return len(self.rows)
+
+    def __getitem__(self, index: slice | NDArray[np.int64], /) -> NDArray[Any]:
+        """A copy of some of them, contiguous."""
+        taken = np.ascontiguousarray(self.array[self.rows[index]])
+        release_pages(self.array)  # else what was read stays in memory as long as the array does
+        return taken
+
+
+def release_pages(array: NDArray[Any]) -> None:
+    """Give back the memory that the parts read of a read-only memory-mapped array take; any other is left alone.
+
+    They are read again when they are asked for.
+    """
+    base: object = array
+    while isinstance(base, np.ndarray):
+        if isinstance(base, np.memmap) and base.mode != "r":
+            return  # changes of it may be nowhere else
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)

@@ -17,12 +17,13 @@ from torch import Tensor
 from regraft.backbones.backbone import Backbone, tensor_digest
 from regraft.classifier.classifier import normalize_pixels
 from regraft.classifier.views import ViewSet, apply_view, num_views
-from regraft.images.blocks import ArrayBlocks
+from regraft.images.blocks import ArrayBlocks, ReadByRows
 from regraft.images.preprocessing import Preprocessing
 from regraft.training.frozen import arithmetic_name, frozen_network
 from regraft.training.reproducibility import Compute, map_streams, numpy_generator
 
 _BLOCK_BATCHES = 16
+_DIGESTED_ROWS = 64
 
 
 class ArrayStore(Protocol):
@@ -54,7 +55,7 @@ class BorderInputs(Protocol):
 class PixelInputs:
     """Border inputs where nothing is frozen: the normalised images themselves, in every view, for none is kept."""
 
-    pixels: NDArray[np.uint8]
+    pixels: ReadByRows
     preprocessing: Preprocessing
     device: torch.device
     num_views: int = 1
@@ -117,7 +118,7 @@ class CachedInputs:
 def border_inputs(
     backbone: Backbone,
     border: str | None,
-    pixels: NDArray[np.uint8],
+    pixels: ReadByRows,
     preprocessing: Preprocessing,
     *,
     views: ViewSet,
@@ -198,7 +199,7 @@ def _in_views(images: Tensor, views: NDArray[np.int64]) -> Tensor:
 def _activations(
     backbone: Backbone,
     border: str,
-    pixels: NDArray[np.uint8],
+    pixels: ReadByRows,
     preprocessing: Preprocessing,
     *,
     earlier: Sequence[str],
@@ -245,7 +246,7 @@ def _activations(
 def _identity(
     backbone: Backbone,
     border: str,
-    pixels: NDArray[np.uint8],
+    pixels: ReadByRows,
     preprocessing: Preprocessing,
     *,
     earlier: Sequence[str],
@@ -256,7 +257,8 @@ def _identity(
     stages = backbone.spec.stages
     for stage in stages[: stages.index(border) + 1]:
         digest.update(tensor_digest(backbone.stages[stage]).encode())
-    digest.update(np.ascontiguousarray(pixels).data)
+    for start in range(0, len(pixels), _DIGESTED_ROWS):
+        digest.update(np.ascontiguousarray(pixels[start : start + _DIGESTED_ROWS]).data)
     digest.update(preprocessing.model_dump_json().encode())
     # The size of a batch and the version of torch change the last bits: what is kept must be what would be computed.
     digest.update(f"{pixels.shape} {arithmetic_name(compute)} {batch_size}".encode())

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from regraft.backbones.stage_choice import Unfreeze, chosen_stages
 from regraft.classifier.classifier import Classifier
 from regraft.classifier.views import ViewSet, num_views
+from regraft.images.blocks import ReadByRows, RowsOf
 from regraft.save_points import SavePoints
 from regraft.training.balance import Balance, Shares, learning_shares
 from regraft.training.border import ArrayStore
@@ -92,7 +93,7 @@ class Labelled:
         targets: `(N,)` or `(N, K)` as the target's loss takes them, learnt instead of the labels; None: the labels.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: ReadByRows
     labels: Ints
     shares: Shares | None = None
     targets: NDArray[np.float32] | None = None
@@ -229,7 +230,7 @@ def labelled(
     learn_from: LearnFrom = "labels",
     label_names: Sequence[str] = (),
 ) -> Labelled:
-    """The images of a split with the labels of a target's column; pixels are copied into memory.
+    """The images of a split with the labels of a target's column; pixels are read when they are needed.
 
     What is only measured is weighted where what is learnt from is weighted or drawn evenly, and has its labels alone.
 
@@ -247,7 +248,7 @@ def labelled(
     """
     rows = np.flatnonzero(manifest["split"] == split)
     labels = manifest[column].to_numpy(np.int64)[rows]
-    images = np.ascontiguousarray(pixels[rows])
+    images = RowsOf(pixels, rows)
     if split != "train":
         return Labelled(
             images, labels, learning_shares(labels, "none" if balance == "none" else "class_weights")

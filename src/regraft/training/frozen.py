@@ -7,13 +7,13 @@ import copy
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from regraft.backbones.backbone import Backbone
 from regraft.backbones.calibration import calibrate
 from regraft.backbones.fused import fuse
 from regraft.backbones.fused_convolution import has_fused_convolution
 from regraft.classifier.classifier import normalize_pixels
+from regraft.images.blocks import ReadByRows
 from regraft.images.preprocessing import Preprocessing
 from regraft.training.reproducibility import Compute, one_thread
 
@@ -21,7 +21,7 @@ _CALIBRATION_IMAGES = 8  # 32 leave hardly less
 
 
 def frozen_network(
-    backbone: Backbone, pixels: NDArray[np.uint8], preprocessing: Preprocessing, *, compute: Compute
+    backbone: Backbone, pixels: ReadByRows, preprocessing: Preprocessing, *, compute: Compute
 ) -> Backbone:
     """A copy of a backbone for frozen forward passes over images like these.
 
