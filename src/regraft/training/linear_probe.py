@@ -96,14 +96,16 @@ def fit_linear_probe(
         Standardised linear evaluation as in Kornblith et al. 2019, arXiv:1805.08974, section A.3.
     """
     mean, scale = standardisation(features)
+    standardised = (features.astype(np.float64) - mean) / scale
     probe = solve_penalised(
-        (features.astype(np.float64) - mean) / scale,
+        standardised,
         labels,
         num_classes=num_classes,
         groups=groups,
         settings=settings,
         weights=weights,
         targets=targets,
+        for_choosing=standardised.astype(np.float32),
     )
     weight = probe.weight / scale
     return replace(probe, weight=weight, bias=probe.bias - weight @ mean)
@@ -118,8 +120,13 @@ def solve_penalised(
     settings: SolverSettings,
     weights: Floats | None = None,
     targets: Floats | None = None,
+    for_choosing: AnyFloats | None = None,
 ) -> LinearProbe:
-    """As `fit_linear_probe`, of features `(N, D)` whose scale means something: they are taken as they are."""
+    """As `fit_linear_probe`, of features `(N, D)` whose scale means something: they are taken as they are.
+
+    The penalty is chosen on `for_choosing`, the same in float32, where that is given: half the time, and choosing needs
+    no more than a coarse solution.
+    """
     present = set(np.unique(labels).tolist())
     if missing := sorted(set(range(num_classes)) - present):
         raise ValueError(f"no training image has label number(s) {missing}; the head cannot learn them")
@@ -132,8 +139,9 @@ def solve_penalised(
         chosen = 0
         if len(penalties) > 1:
             folds = group_folds(labels, groups, num_classes, settings)
+            chosen_on = features if for_choosing is None else for_choosing
             scores = [
-                _score_fold(features, labels, targets, weights, *fold, penalties, settings) for fold in folds
+                _score_fold(chosen_on, labels, targets, weights, *fold, penalties, settings) for fold in folds
             ]
             held_out = weights[np.concatenate([held_out for _, held_out in folds])]
             means = (np.concatenate(scores, axis=1) * held_out[:, None]).sum(axis=1) / held_out.sum()
@@ -291,7 +299,7 @@ def predict_along_penalties(
 
 
 def _score_fold(
-    features: Floats,
+    features: AnyFloats,
     labels: Ints,
     targets: Floats,
     weights: Floats,
