@@ -16,7 +16,7 @@ check:  ## What CI checks besides the tests
 
 lock:  ## After a change of dependencies in pyproject.toml
 	.venv/bin/python -m uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
-		--extra demo --extra notebooks --group dev -q pyproject.toml -o requirements.lock
+		--extra demo --extra notebooks --extra openvino --group dev -q pyproject.toml -o requirements.lock
 
 ui:
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false .venv/bin/mlflow ui --workers 1 --backend-store-uri sqlite:///mlflow.db

@@ -126,3 +126,22 @@ def test_from_scratch_is_one_switch(shipped: dict[str, Any]) -> None:
     assert settings.max_epochs == given["max_epochs"]
     given["scratch"] = {**given["scratch"], "max_epochs": 30}
     assert FineTuneOptions.model_validate(given).settings().max_epochs == 30
+
+
+def test_an_engine_that_is_not_installed_is_told_at_once(
+    shipped: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = shipped["compute"] | {"engine": "openvino", "device": "cpu"}
+    assert ComputeOptions.model_validate(given).resolve().engine == "openvino"
+    monkeypatch.setattr("regraft.options.compute.find_spec", lambda name: None)
+    with pytest.raises(ValidationError, match=r"pip install 'regraft\[openvino\]'"):
+        ComputeOptions.model_validate(given)
+
+
+def test_an_engine_for_the_cpu_is_not_given_another_device(
+    shipped: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ComputeOptions.model_validate(shipped["compute"] | {"engine": "openvino", "device": "mps"})
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    with pytest.raises(ValueError, match="runs on a CPU, and the device is mps"):
+        options.resolve()

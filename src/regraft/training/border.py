@@ -19,7 +19,7 @@ from regraft.classifier.classifier import normalize_pixels
 from regraft.classifier.views import ViewSet, apply_view, num_views
 from regraft.images.blocks import ArrayBlocks, ReadByRows
 from regraft.images.preprocessing import Preprocessing
-from regraft.training.frozen import arithmetic_name, frozen_network
+from regraft.training.frozen import FrozenPasses, arithmetic_name, frozen_passes
 from regraft.training.reproducibility import Compute, map_streams, numpy_generator
 
 _BLOCK_BATCHES = 16
@@ -147,7 +147,7 @@ def border_inputs(
     """
     if border is None:
         return PixelInputs(pixels, preprocessing, compute.device, num_views(views))
-    frozen = frozen_network(backbone, pixels, preprocessing, compute=compute)
+    frozen = frozen_passes(backbone, pixels, preprocessing, batch_size=batch_size, compute=compute)
     names = list(backbone.stages)
     before = [stage for stage in stages if names.index(stage) < names.index(border)]
     identity = _identity(
@@ -197,7 +197,7 @@ def _in_views(images: Tensor, views: NDArray[np.int64]) -> Tensor:
 
 
 def _activations(
-    backbone: Backbone,
+    passes: FrozenPasses,
     border: str,
     pixels: ReadByRows,
     preprocessing: Preprocessing,
@@ -212,8 +212,7 @@ def _activations(
     def run(start: int, stop: int) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.inference_mode():
             images = normalize_pixels(torch.tensor(pixels[start:stop], device=compute.device), preprocessing)
-            images = _in_views(images, in_view[start:stop]).to(compute.fast_dtype)
-            return backbone.pooled_range(images, None, border, wanted=earlier)
+            return passes.up_to(_in_views(images, in_view[start:stop]), border, pooled=earlier)
 
     def activations_of(start: int, stop: int) -> NDArray[np.generic]:
         with torch.inference_mode():

@@ -16,7 +16,7 @@ from regraft.classifier.classifier import normalize_pixels
 from regraft.classifier.views import apply_view
 from regraft.images.blocks import ArrayBlocks
 from regraft.images.preprocessing import Preprocessing
-from regraft.training.frozen import frozen_network
+from regraft.training.frozen import FrozenPasses, frozen_passes
 from regraft.training.reproducibility import Compute, map_streams
 
 _BLOCK_BATCHES = 16
@@ -53,7 +53,7 @@ def extract_features(
     widths, num_images = backbone.feature_dims, len(pixels)
 
     @cache
-    def frozen() -> Backbone:
+    def frozen() -> FrozenPasses:
         require_room_for_pass(
             backbone.spec,
             cut=backbone.cut,
@@ -62,7 +62,9 @@ def extract_features(
             dtype=compute.fast_dtype,
             device=compute.device,
         )
-        return frozen_network(backbone, pixels, preprocessing, compute=compute)
+        return frozen_passes(
+            backbone, pixels, preprocessing, batch_size=min(batch_size, num_images), compute=compute
+        )
 
     def compute_batch(rows: range) -> NDArray[np.float32]:
         view, first = divmod(rows.start, num_images)
@@ -93,7 +95,7 @@ def _runs(start: int, stop: int, length: int) -> list[tuple[int, int]]:
 
 
 def _features_of(
-    backbone: Backbone,
+    passes: FrozenPasses,
     pixels: NDArray[np.uint8],
     view: int,
     preprocessing: Preprocessing,
@@ -101,5 +103,5 @@ def _features_of(
 ) -> NDArray[np.float32]:
     with torch.inference_mode():
         images = normalize_pixels(torch.tensor(pixels, device=compute.device), preprocessing)
-        pooled = backbone.forward_features(apply_view(images.to(compute.fast_dtype), view))
+        pooled = passes.features(apply_view(images, view))
         return torch.cat([features.float() for features in pooled.values()], dim=1).cpu().numpy()

@@ -4,9 +4,15 @@ Knows no labels. Only what is never trained may be run so.
 """
 
 import copy
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from regraft.backbones.backbone import Backbone
 from regraft.backbones.calibration import calibrate
@@ -18,6 +24,72 @@ from regraft.images.preprocessing import Preprocessing
 from regraft.training.reproducibility import Compute, one_thread
 
 _CALIBRATION_IMAGES = 8  # 32 leave hardly less
+
+_logger = logging.getLogger(__name__)
+
+
+class FrozenPasses(Protocol):
+    """Forward passes through what is never trained; safe to be called from several threads."""
+
+    def features(self, images: Tensor) -> dict[str, Tensor]:
+        """Pooled features `(B, D)` of every stage up to the cut, from `(B, 3, S, S)` normalised float32 images."""
+        ...
+
+    def up_to(self, images: Tensor, stage: str, *, pooled: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The activation after a stage, of the same images, and pooled features of some stages up to it."""
+        ...
+
+
+@dataclass(frozen=True)
+class TorchPasses:
+    """PyTorch's, of a network as `frozen_network` makes it."""
+
+    network: Backbone
+    dtype: torch.dtype
+
+    def features(self, images: Tensor) -> dict[str, Tensor]:
+        """See `FrozenPasses`."""
+        return self.network.forward_features(images.to(self.dtype))
+
+    def up_to(self, images: Tensor, stage: str, *, pooled: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `FrozenPasses`."""
+        return self.network.pooled_range(images.to(self.dtype), None, stage, wanted=pooled)
+
+
+def frozen_passes(
+    backbone: Backbone,
+    pixels: ReadByRows,
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int,
+    compute: Compute,
+) -> FrozenPasses:
+    """Passes by the engine asked for; by PyTorch where that cannot run the network, which is logged.
+
+    Args:
+        backbone: In evaluation mode, float32, on the CPU; not changed.
+        pixels: `(N, S, S, 3)` uint8, N > 0; a few of them say how rounding shifts means.
+        preprocessing: Mean and std of the backbone's pretraining.
+        batch_size: Images a pass, at most.
+        compute: Engine, device, precision, streams.
+    """
+    if compute.engine == "openvino":
+        from regraft.training.openvino_passes import ConversionError, OpenVinoPasses
+
+        passes = OpenVinoPasses(
+            backbone,
+            _some_images(pixels, preprocessing, compute),
+            batch_size=batch_size,
+            dtype=compute.fast_dtype,
+            num_streams=compute.num_streams,
+        )
+        try:
+            passes.features(normalize_pixels(torch.tensor(pixels[:1]), preprocessing))
+        except ConversionError as error:
+            _logger.warning("%s is run by PyTorch: %s", backbone.spec.name, error)
+        else:
+            return passes
+    return TorchPasses(frozen_network(backbone, pixels, preprocessing, compute=compute), compute.fast_dtype)
 
 
 def frozen_network(
@@ -35,16 +107,21 @@ def frozen_network(
     if compute.fast_dtype is torch.float32:
         return exact
     rounded = copy.deepcopy(exact).to(compute.fast_dtype)
-    rows = np.unique(np.linspace(0, len(pixels) - 1, _CALIBRATION_IMAGES).astype(np.int64))
     with one_thread():
-        images = normalize_pixels(torch.tensor(pixels[rows], device=compute.device), preprocessing)
-        calibrate(rounded, exact, images, dtype=compute.fast_dtype)
+        calibrate(rounded, exact, _some_images(pixels, preprocessing, compute), dtype=compute.fast_dtype)
     return rounded
+
+
+def _some_images(pixels: ReadByRows, preprocessing: Preprocessing, compute: Compute) -> Tensor:
+    rows = np.unique(np.linspace(0, len(pixels) - 1, _CALIBRATION_IMAGES).astype(np.int64))
+    return normalize_pixels(torch.tensor(pixels[rows], device=compute.device), preprocessing)
 
 
 def arithmetic_name(compute: Compute) -> str:
     """What the last bits of a frozen forward pass depend on beside its inputs: what is kept of one is only as good
     as this is the same."""
+    if compute.engine == "openvino":
+        return f"{compute.fast_dtype} openvino {version('openvino')} {torch.__version__}"
     is_fused = compute.device.type == "cpu" and has_fused_convolution()
     return (
         f"{compute.fast_dtype} calibrated {compute.device.type} {'fused' if is_fused else 'folded'} "

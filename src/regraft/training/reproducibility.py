@@ -20,6 +20,7 @@ from regraft.messages import report_tags
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 PrecisionName = Literal["auto", "float32", "bfloat16"]
+EngineName = Literal["torch", "openvino"]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -36,12 +37,14 @@ class Compute:
         num_streams: Batches of the frozen part under way at once on the CPU, one thread each; no result
             depends on it.
         deterministic: On CUDA, only operations whose result never varies.
+        engine: What runs the frozen part.
     """
 
     device: torch.device
     fast_dtype: torch.dtype
     num_streams: int
     deterministic: bool
+    engine: EngineName = "torch"
 
 
 def choose_device(name: DeviceName) -> torch.device:

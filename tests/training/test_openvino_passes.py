@@ -1,0 +1,159 @@
+"""Frozen passes by OpenVINO: the same features but for rounding, whoever else runs at the same time."""
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from regraft.backbones.backbone import Backbone
+from regraft.classifier.classifier import normalize_pixels
+from regraft.images.preprocessing import Preprocessing
+from regraft.training import openvino_passes
+from regraft.training.border import border_inputs
+from regraft.training.features import extract_features
+from regraft.training.frozen import TorchPasses, arithmetic_name, frozen_passes
+from regraft.training.openvino_passes import OpenVinoPasses
+from regraft.training.reproducibility import Compute
+
+
+@pytest.fixture
+def by_openvino(compute: Compute) -> Compute:
+    return dataclasses.replace(compute, engine="openvino")
+
+
+def features(
+    backbone: Backbone, pixels: np.ndarray, preprocessing: Preprocessing, compute: Compute
+) -> np.ndarray:
+    blocks = extract_features(backbone, pixels, preprocessing, batch_size=4, compute=compute)
+    return np.concatenate(list(blocks))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "mean_and_deviation"])
+def test_features_are_those_of_pytorch(
+    make_backbone: Callable[..., Backbone],
+    draw_shapes: Callable,
+    preprocessing: Preprocessing,
+    compute: Compute,
+    by_openvino: Compute,
+    pooling: str,
+) -> None:
+    backbone, pixels = make_backbone(pooling=pooling), draw_shapes(10)[0]  # the last batch is half full
+    expected = features(backbone, pixels, preprocessing, compute)
+    found = features(backbone, pixels, preprocessing, by_openvino)
+    assert not np.array_equal(found, expected)  # else PyTorch has run it
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_bfloat16_keeps_the_means_of_float32(
+    make_backbone: Callable[..., Backbone],
+    draw_shapes: Callable,
+    preprocessing: Preprocessing,
+    compute: Compute,
+    by_openvino: Compute,
+) -> None:
+    backbone, pixels = make_backbone(), draw_shapes(8)[0]  # as many as are compared
+    expected = features(backbone, pixels, preprocessing, compute).mean(axis=0)
+    half = dataclasses.replace(by_openvino, fast_dtype=torch.bfloat16)
+    found = features(backbone, pixels, preprocessing, half).mean(axis=0)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_no_bit_depends_on_the_number_of_streams(
+    make_backbone: Callable[..., Backbone],
+    draw_shapes: Callable,
+    preprocessing: Preprocessing,
+    by_openvino: Compute,
+) -> None:
+    backbone, pixels = make_backbone(), draw_shapes(30)[0]
+    one, three = (
+        features(backbone, pixels, preprocessing, dataclasses.replace(by_openvino, num_streams=number))
+        for number in (1, 3)
+    )
+    assert np.array_equal(one, three)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_activations_at_the_border_are_those_of_pytorch(
+    make_backbone: Callable[..., Backbone],
+    draw_shapes: Callable,
+    preprocessing: Preprocessing,
+    compute: Compute,
+    by_openvino: Compute,
+    store: Any,
+    dtype: torch.dtype,
+) -> None:
+    backbone, pixels = make_backbone(), draw_shapes(6)[0]
+    rows, views = np.arange(6), np.array([0, 1, 1, 0, 1, 0])
+
+    def inputs(settings: Compute) -> tuple[torch.Tensor, torch.Tensor]:
+        found = border_inputs(
+            backbone,
+            "blocks.0",
+            pixels,
+            preprocessing,
+            views="mirror",
+            batch_size=4,
+            compute=settings,
+            store=store,
+            stages=("stem", "blocks.1"),
+        )
+        return found.batch(rows, views), found.pooled(rows, views)["stem"]
+
+    expected = inputs(compute)
+    found = inputs(dataclasses.replace(by_openvino, fast_dtype=dtype))
+    tolerance = 1e-4 if dtype is torch.float32 else 0.05
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=tolerance * float(other.abs().max()))
+    assert store.num_computed == 4  # nothing of one engine is taken for the other's
+
+
+def test_what_openvino_cannot_run_is_run_by_pytorch(
+    make_backbone: Callable[..., Backbone],
+    draw_shapes: Callable,
+    preprocessing: Preprocessing,
+    by_openvino: Compute,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    backbone, pixels = make_backbone(pooling="mean_and_covariance"), draw_shapes(5)[0]
+    with caplog.at_level(logging.WARNING, logger="regraft"):
+        passes = frozen_passes(backbone, pixels, preprocessing, batch_size=4, compute=by_openvino)
+    assert isinstance(passes, TorchPasses)
+    assert "is run by PyTorch: OpenVINO" in caplog.text
+
+
+def test_another_function_is_not_taken(
+    make_backbone: Callable[..., Backbone],
+    draw_shapes: Callable,
+    preprocessing: Preprocessing,
+    by_openvino: Compute,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backbone, pixels = make_backbone(), draw_shapes(5)[0]
+    run = openvino_passes._Compiled._run
+
+    def wrong(self: Any, images: torch.Tensor) -> list[torch.Tensor]:
+        return [torch.flip(given, (1,)) for given in run(self, images)]
+
+    monkeypatch.setattr(openvino_passes._Compiled, "_run", wrong)
+    passes = frozen_passes(backbone, pixels, preprocessing, batch_size=4, compute=by_openvino)
+    assert isinstance(passes, TorchPasses)
+
+
+def test_its_use_is_reported_to_nobody(
+    make_backbone: Callable[..., Backbone], draw_shapes: Callable, preprocessing: Preprocessing
+) -> None:
+    images = normalize_pixels(torch.from_numpy(draw_shapes(3)[0]), preprocessing)
+    passes = OpenVinoPasses(make_backbone(), images, batch_size=3, dtype=torch.float32, num_streams=1)
+    assert list(passes.features(images)) == list(make_backbone().stages)
+    from openvino.tools.ovc import telemetry_utils
+
+    assert telemetry_utils.tm.__name__.endswith("telemetry_stub")
+
+
+def test_what_is_kept_names_the_engine(compute: Compute, by_openvino: Compute) -> None:
+    assert "openvino" in arithmetic_name(by_openvino)
+    assert "openvino" not in arithmetic_name(compute)
