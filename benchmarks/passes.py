@@ -3,7 +3,7 @@
 For each `backbone:stages` the frozen forward pass of the whole network, and the training step (forward and back) of its
 last stages, each in its variants, taken in turn on one thread: CPU milliseconds an image, medians, and the ratio to
 plain float32. Random weights: a pass costs the same with any. `--openvino` puts OpenVINO beside the frozen pass, where
-it is installed (it is in benchmarks/peers/requirements.txt, no part of the product).
+it is installed.
 
 Plain float32 is what anybody's loop does; it runs in a process of its own, with memory as PyTorch takes it. All others
 run with the large memory pages that `regraft/settings.py` asks for.

@@ -15,7 +15,7 @@ from regraft.images.preprocessing import Preprocessing
 from regraft.training import openvino_passes
 from regraft.training.border import border_inputs
 from regraft.training.features import extract_features
-from regraft.training.frozen import TorchPasses, arithmetic_name, frozen_passes
+from regraft.training.frozen import arithmetic_name
 from regraft.training.openvino_passes import OpenVinoPasses
 from regraft.training.reproducibility import Compute
 
@@ -115,21 +115,24 @@ def test_what_openvino_cannot_run_is_run_by_pytorch(
     make_backbone: Callable[..., Backbone],
     draw_shapes: Callable,
     preprocessing: Preprocessing,
+    compute: Compute,
     by_openvino: Compute,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     backbone, pixels = make_backbone(pooling="mean_and_covariance"), draw_shapes(5)[0]
     with caplog.at_level(logging.WARNING, logger="regraft"):
-        passes = frozen_passes(backbone, pixels, preprocessing, batch_size=4, compute=by_openvino)
-    assert isinstance(passes, TorchPasses)
-    assert "is run by PyTorch: OpenVINO" in caplog.text
+        found = features(backbone, pixels, preprocessing, by_openvino)
+    assert np.array_equal(found, features(backbone, pixels, preprocessing, compute))
+    assert caplog.text.count("is run by PyTorch: OpenVINO") == 1
 
 
 def test_another_function_is_not_taken(
     make_backbone: Callable[..., Backbone],
     draw_shapes: Callable,
     preprocessing: Preprocessing,
+    compute: Compute,
     by_openvino: Compute,
+    store: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     backbone, pixels = make_backbone(), draw_shapes(5)[0]
@@ -139,15 +142,37 @@ def test_another_function_is_not_taken(
         return [torch.flip(given, (1,)) for given in run(self, images)]
 
     monkeypatch.setattr(openvino_passes._Compiled, "_run", wrong)
-    passes = frozen_passes(backbone, pixels, preprocessing, batch_size=4, compute=by_openvino)
-    assert isinstance(passes, TorchPasses)
+    expected = features(backbone, pixels, preprocessing, compute)
+    assert np.array_equal(features(backbone, pixels, preprocessing, by_openvino), expected)
+    rows = np.arange(5)
+    one, other = (
+        border_inputs(
+            backbone,
+            "blocks.0",
+            pixels,
+            preprocessing,
+            views="identity",
+            batch_size=4,
+            compute=each,
+            store=store,
+        )
+        for each in (compute, by_openvino)
+    )
+    assert torch.equal(one.batch(rows, 0 * rows), other.batch(rows, 0 * rows))
 
 
 def test_its_use_is_reported_to_nobody(
     make_backbone: Callable[..., Backbone], draw_shapes: Callable, preprocessing: Preprocessing
 ) -> None:
     images = normalize_pixels(torch.from_numpy(draw_shapes(3)[0]), preprocessing)
-    passes = OpenVinoPasses(make_backbone(), images, batch_size=3, dtype=torch.float32, num_streams=1)
+    passes = OpenVinoPasses(
+        make_backbone(),
+        images,
+        batch_size=3,
+        dtype=torch.float32,
+        num_streams=1,
+        otherwise=lambda: pytest.fail("not run by OpenVINO"),
+    )
     assert list(passes.features(images)) == list(make_backbone().stages)
     from openvino.tools.ovc import telemetry_utils
 

@@ -4,7 +4,6 @@ Knows no labels. Only what is never trained may be run so.
 """
 
 import copy
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -24,8 +23,6 @@ from regraft.images.preprocessing import Preprocessing
 from regraft.training.reproducibility import Compute, one_thread
 
 _CALIBRATION_IMAGES = 8  # 32 leave hardly less
-
-_logger = logging.getLogger(__name__)
 
 
 class FrozenPasses(Protocol):
@@ -64,7 +61,7 @@ def frozen_passes(
     batch_size: int,
     compute: Compute,
 ) -> FrozenPasses:
-    """Passes by the engine asked for; by PyTorch where that cannot run the network, which is logged.
+    """Passes by the engine asked for.
 
     Args:
         backbone: In evaluation mode, float32, on the CPU; not changed.
@@ -73,23 +70,23 @@ def frozen_passes(
         batch_size: Images a pass, at most.
         compute: Engine, device, precision, streams.
     """
-    if compute.engine == "openvino":
-        from regraft.training.openvino_passes import ConversionError, OpenVinoPasses
 
-        passes = OpenVinoPasses(
-            backbone,
-            _some_images(pixels, preprocessing, compute),
-            batch_size=batch_size,
-            dtype=compute.fast_dtype,
-            num_streams=compute.num_streams,
-        )
-        try:
-            passes.features(normalize_pixels(torch.tensor(pixels[:1]), preprocessing))
-        except ConversionError as error:
-            _logger.warning("%s is run by PyTorch: %s", backbone.spec.name, error)
-        else:
-            return passes
-    return TorchPasses(frozen_network(backbone, pixels, preprocessing, compute=compute), compute.fast_dtype)
+    def by_torch() -> TorchPasses:
+        network = frozen_network(backbone, pixels, preprocessing, compute=compute)
+        return TorchPasses(network, compute.fast_dtype)
+
+    if compute.engine == "torch":
+        return by_torch()
+    from regraft.training.openvino_passes import OpenVinoPasses
+
+    return OpenVinoPasses(
+        backbone,
+        _some_images(pixels, preprocessing, compute),
+        batch_size=batch_size,
+        dtype=compute.fast_dtype,
+        num_streams=compute.num_streams,
+        otherwise=by_torch,
+    )
 
 
 def frozen_network(
