@@ -4,6 +4,7 @@ Knows neither files nor options: features, manifest and settings come in, a head
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from torch import nn
 
 from regraft.classifier.files import Head
 from regraft.classifier.views import ViewsSeen
+from regraft.heads.kernel import KernelFeatures
 from regraft.heads.layers import AnyLayers, KernelLayers
-from regraft.heads.targets import target_for
+from regraft.heads.targets import BinaryTarget, MulticlassTarget, target_for
 from regraft.training.balance import Balance, measuring_weights
 from regraft.training.feature_columns import features_by_view, mean_of_views, select_stages
 from regraft.training.kernel_head import fit_kernel_head
@@ -76,63 +78,32 @@ def fit_head(
     target = target_for(column, tuple(names))
     stages = tuple(stages or (list(feature_dims)[-1],))
     feature_dim = sum(feature_dims[stage] for stage in stages)
-    splits = {split: np.flatnonzero(manifest["split"] == split) for split in ("train", "val")}
-    labels = manifest[column].to_numpy(np.int64)
-    train, num_views = splits["train"], 1
-    views = features_by_view(features, view_features)
-    if views_seen == "each":
-        num_views = len(views)
-        learnt = np.concatenate([select_stages(of_view, train, feature_dims, stages) for of_view in views])
-        measured = select_stages(features, splits["val"], feature_dims, stages)
-    else:
-        learnt, measured = (
-            mean_of_views(views, splits[split], feature_dims, stages) for split in ("train", "val")
-        )
-    data = {
-        "train": (learnt, np.tile(labels[train], num_views)),
-        "val": (measured, labels[splits["val"]]),
-    }
+    examples = _gather(
+        features_by_view(features, view_features),
+        feature_dims,
+        stages,
+        manifest,
+        column,
+        views_seen=views_seen,
+    )
+    probabilities = learnt_probabilities(examples.images, column, names, learn_from)
     if isinstance(layers, KernelLayers):
-        layers = layers.model_copy(update={"num_centres": min(layers.num_centres, len(train))})
+        layers = layers.model_copy(update={"num_centres": min(layers.num_centres, examples.num_images)})
     with torch.device("meta"):  # else initial weights nobody wants are drawn from the global generator
         modules = layers.build(feature_dim, target.num_outputs)
     modules.to_empty(device="cpu")
-    images = manifest.iloc[np.tile(train, num_views)]
-    probabilities = learnt_probabilities(images, column, names, learn_from)
     if isinstance(settings, SolverSettings):
-        weights = measuring_weights(data["train"][1], balance) * given_weights(images)
-        data_of_fit: dict[str, Any] = {
-            "num_classes": len(names),
-            "groups": np.tile(units_of_training(manifest), num_views),
-            "weights": weights / weights.mean(),
-            "targets": probabilities,
-        }
-        if isinstance(layers, KernelLayers):
-            probe = fit_kernel_head(
-                modules, *data["train"], num_images=len(train), settings=settings, **data_of_fit
-            )
-        else:
-            probe = fit_linear_probe(*data["train"], settings=settings, **data_of_fit)
-            _put_into(modules, probe)
-        summary: dict[str, Any] = {
-            "criterion": f"largest gradient entry at most {settings.tolerance:g}",
-            "is_converged": probe.is_converged,
-            "gradient_norm": probe.gradient_norm,
-            "iterations": probe.iterations,
-            "penalty": probe.penalty,
-        }
-        rows = probe.history
-        used_up = f"{probe.iterations} iterations; raise train_head.head.max_iterations, or the penalties"
+        summary, rows, used_up = _solve(modules, examples, target, settings, balance, probabilities)
     else:
         fitted = fit_mlp_head(
             modules,
             target,
-            data["train"],
-            data["val"],
+            (examples.features, examples.labels),
+            (examples.val_features, examples.val_labels),
             settings=settings,
             balance=balance,
             probabilities=probabilities,
-            weights=given_weights(images),
+            weights=given_weights(examples.images),
         )
         modules, rows = fitted.head, fitted.history
         summary = {
@@ -147,6 +118,92 @@ def fit_head(
         "summary": summary,
         "rows": rows,
     }
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """What a head is fitted on.
+
+    Attributes:
+        features: `(R, D)`, a row an image to learn from, or a row each view of it, view after view.
+        labels: `(R,)`.
+        images: The R rows of the manifest.
+        units: `(R,)` numbers of what cross-validation keeps together.
+        num_images: How many of the rows are of the first view.
+        val_features: `(M, D)`.
+        val_labels: `(M,)`.
+    """
+
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    images: pd.DataFrame
+    units: NDArray[np.int64]
+    num_images: int
+    val_features: NDArray[np.float32]
+    val_labels: NDArray[np.int64]
+
+
+def _gather(
+    views: Sequence[NDArray[np.float32]],
+    feature_dims: Mapping[str, int],
+    stages: Sequence[str],
+    manifest: pd.DataFrame,
+    column: str,
+    *,
+    views_seen: ViewsSeen,
+) -> _Examples:
+    train, val = (np.flatnonzero(manifest["split"] == split) for split in ("train", "val"))
+    labels, num_rows_each = manifest[column].to_numpy(np.int64), 1
+    if views_seen == "each":
+        num_rows_each = len(views)
+        learnt = np.concatenate([select_stages(of_view, train, feature_dims, stages) for of_view in views])
+        measured = select_stages(views[0], val, feature_dims, stages)
+    else:
+        learnt, measured = (mean_of_views(views, rows, feature_dims, stages) for rows in (train, val))
+    return _Examples(
+        learnt,
+        np.tile(labels[train], num_rows_each),
+        manifest.iloc[np.tile(train, num_rows_each)],
+        np.tile(units_of_training(manifest), num_rows_each),
+        len(train),
+        measured,
+        labels[val],
+    )
+
+
+def _solve(
+    modules: nn.Sequential,
+    examples: _Examples,
+    target: BinaryTarget | MulticlassTarget,
+    settings: SolverSettings,
+    balance: Balance,
+    probabilities: NDArray[np.float64] | None,
+) -> tuple[dict[str, Any], list[dict[str, float]], str]:
+    """Fill linear layers, or a kernel's: the summary, a row a penalty, and what was used up if it did not converge."""
+    weights = measuring_weights(examples.labels, balance) * given_weights(examples.images)
+    data: dict[str, Any] = {
+        "num_classes": len(target.label_names),
+        "groups": examples.units,
+        "settings": settings,
+        "weights": weights / weights.mean(),
+        "targets": probabilities,
+    }
+    if isinstance(modules[0], KernelFeatures):
+        probe = fit_kernel_head(
+            modules, examples.features, examples.labels, num_images=examples.num_images, **data
+        )
+    else:
+        probe = fit_linear_probe(examples.features, examples.labels, **data)
+        _put_into(modules, probe)
+    summary = {
+        "criterion": f"largest gradient entry at most {settings.tolerance:g}",
+        "is_converged": probe.is_converged,
+        "gradient_norm": probe.gradient_norm,
+        "iterations": probe.iterations,
+        "penalty": probe.penalty,
+    }
+    used_up = f"{probe.iterations} iterations; raise train_head.head.max_iterations, or the penalties"
+    return summary, probe.history, used_up
 
 
 def _put_into(modules: nn.Sequential, probe: LinearProbe) -> None:
