@@ -5,7 +5,8 @@ In a project whose conf/local names images and backbones:
     python benchmarks/compare.py --share 0.25 --all fine_tune.unfreeze=all
 
 Fine-tunes every candidate once, as --all says (each result is kept, so a run that was stopped goes on), then lets the
-comparison choose as shipped, with a budget of that share of the cost of fine-tuning all, probes included. Writes
+comparison choose as shipped, with a budget of that share of the cost of fine-tuning all. On both sides everything
+counts: images decoded, features, probes (fine-tuning starts from one), fine-tuning. Writes
 benchmarks/results/compare-NAME.json.
 """
 
@@ -47,13 +48,11 @@ def main() -> None:
         params=arguments.params,
     )
     models = {row["model"]: row for row in everything["models"]}
-    tuning = {
-        name: row["costs"]["fine_tuned"] for name, row in models.items() if "fine_tuned" in row["costs"]
-    }
-    if missing := sorted(set(models) - set(tuning)):
+    if missing := sorted(name for name, row in models.items() if "fine_tuned" not in row["costs"]):
         raise SystemExit(f"not fine-tuned: {', '.join(missing)}; fit fine_tune.unfreeze to all of them")
-    all_minutes = sum(cost["minutes"] for cost in tuning.values())
-    all_cpu_minutes = sum(cost["cpu_minutes"] for cost in tuning.values())
+    all_costs = [cost for row in models.values() for cost in row["costs"].values()]
+    all_minutes = sum(cost["minutes"] for cost in all_costs)
+    all_cpu_minutes = sum(cost["cpu_minutes"] for cost in all_costs)
     comparison = compare(f"compare.max_minutes={arguments.share * all_minutes:.4f}", params=arguments.params)
     chosen = comparison["models"][0]
     best = max(models.values(), key=lambda row: accuracy(row, "fine_tuned"))
