@@ -119,7 +119,7 @@ class OnBench:
         self._bench = bench
         images = _digest(*bench.manifest["sha256"])
         spatial = self.preprocessing.model_dump_json(include=_SPATIAL)
-        self._pixels_key = f"pixels-{_digest(images, spatial)}"
+        self.pixels_key = f"pixels-{_digest(images, spatial)}"
         arithmetic = f"{arithmetic_name(bench.compute)} {bench.batch_size}"
         self.features_key = "features-" + _digest(
             images, tensor_digest(self.backbone), self.preprocessing.model_dump_json(), arithmetic
@@ -133,7 +133,7 @@ class OnBench:
             num_workers=self._bench.num_workers,
             block_rows=_BLOCK_ROWS,
         )
-        return self._kept(self._pixels_key, blocks).astype(np.uint8, copy=False)
+        return self._kept(self.pixels_key, blocks).astype(np.uint8, copy=False)
 
     def features(self) -> NDArray[np.float32]:
         """`(N, D)` float32, memory-mapped, stages side by side; pixels are decoded only if it is not kept yet."""
@@ -159,7 +159,11 @@ class OnBench:
 
     def preparation_cost(self) -> Cost:
         """What decoding its pixels and one pass over all images cost, this time or an earlier one."""
-        return self._cost_of(self._pixels_key) + self._cost_of(self.features_key)
+        return self.pixels_cost() + self._cost_of(self.features_key)
+
+    def pixels_cost(self) -> Cost:
+        """Of that, the decoding: candidates that take the same pixels, by `pixels_key`, share it."""
+        return self._cost_of(self.pixels_key)
 
     def _kept(self, key: str, blocks: ArrayBlocks) -> NDArray[np.generic]:
         """The array of a key; where it had to be computed, its cost is written down."""

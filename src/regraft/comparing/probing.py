@@ -116,6 +116,8 @@ def probe_candidate(candidate: Candidate, bench: Bench, settings: SolverSettings
         "penalty": penalty,
         "seconds": cost.seconds,
         "cpu_seconds": cost.cpu_seconds,
+        "pixels": on_bench.pixels_key,
+        "pixels_seconds": on_bench.pixels_cost().seconds,
     }
     tried = Tried(candidate.label, "probe", {"held_out": held_out, **probabilities}, facts)
     bench.results.write(key, pack([tried]))

@@ -85,7 +85,7 @@ def fine_tune_finalists(
         The fine-tuned models, and a sentence a candidate on how far it was tried.
     """
     of_label = {candidate.label: candidate for candidate in candidates}
-    spent_s = sum(float(probe.facts["seconds"]) for probe in probes)
+    spent_s = probing_seconds(probes)
     tuned: list[Tried] = []
     outcomes: dict[str, str] = {}
     for standing in standings:
@@ -132,6 +132,13 @@ def fine_tune_finalists(
             f"expected), {f'best epoch {best}' if best else 'but no epoch was better than the probe'}."
         )
     return tuned, outcomes
+
+
+def probing_seconds(probes: Sequence[Tried]) -> float:
+    """What probing took, or would have taken from nothing; pixels that several candidates take are decoded once."""
+    decoding = {probe.facts["pixels"]: float(probe.facts["pixels_seconds"]) for probe in probes}
+    own = (float(probe.facts["seconds"]) - decoding[probe.facts["pixels"]] for probe in probes)
+    return sum(decoding.values()) + sum(own)
 
 
 def estimate_seconds(probed: Probed, bench: Bench, recipe: Recipe) -> float:
