@@ -139,6 +139,7 @@ def test_parts() -> None:
         "precision": "auto",
         "num_workers": None,
         "deterministic": True,
+        "engine": "torch",
     }
     assert plain([1, "a"]) == [1, "a"]
     assert external_paths(compute) == external_paths("text") == ()

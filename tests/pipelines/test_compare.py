@@ -61,6 +61,11 @@ def rows_of(root: Path) -> pd.DataFrame:
         )
 
 
+def probe_losses(folder: Path) -> dict[str, float]:
+    models = json.loads((folder / "comparison.json").read_text())["models"]
+    return {row["model"]: row["val"]["probe"]["log_loss"]["value"] for row in models}
+
+
 def test_a_comparison_tries_all_and_another_backbone_is_paid_for_alone(root: Path) -> None:
     first = compare(root, LITE, MOBILE)
     assert first.returncode == 0, first.stderr
@@ -81,7 +86,7 @@ def test_a_comparison_tries_all_and_another_backbone_is_paid_for_alone(root: Pat
 
     cache = root / ".regraft" / "compared" / "arrays"
     kept = {path.name: path.stat().st_mtime_ns for path in cache.glob("features-*.npy")}
-    table = pd.read_csv(folder / "comparison.csv").set_index("model")
+    table, probes = pd.read_csv(folder / "comparison.csv").set_index("model"), probe_losses(folder)
     second = compare(root, LITE, MOBILE, THIRD)
     assert second.returncode == 0, second.stderr
     again = pd.read_csv(folder / "comparison.csv").set_index("model")
@@ -89,7 +94,8 @@ def test_a_comparison_tries_all_and_another_backbone_is_paid_for_alone(root: Pat
     assert len(list(cache.glob("features-*.npy"))) == len(kept) + 1
     # Speeds are measured: equal ones were not measured again.
     assert again.loc[table.index, "images_per_second"].tolist() == table["images_per_second"].tolist()
-    assert again.loc[table.index, "val_log_loss"].tolist() == table["val_log_loss"].tolist()
+    # Which of them is fine-tuned may change: only one is, and the third may have the best probe.
+    assert {model: probe_losses(folder)[model] for model in probes} == probes
     rows = rows_of(root)
     assert rows["parent"].isna().sum() == 2
     assert rows.groupby("parent").size().tolist() in ([2, 3], [3, 2])

@@ -25,54 +25,41 @@ def by_openvino(compute: Compute) -> Compute:
     return dataclasses.replace(compute, engine="openvino")
 
 
+@pytest.fixture
 def features(
-    backbone: Backbone, pixels: np.ndarray, preprocessing: Preprocessing, compute: Compute
-) -> np.ndarray:
-    blocks = extract_features(backbone, pixels, preprocessing, batch_size=4, compute=compute)
-    return np.concatenate(list(blocks))
+    make_backbone: Callable[..., Backbone], draw_shapes: Callable, preprocessing: Preprocessing
+) -> Callable[..., np.ndarray]:
+    def run(num_images: int, compute: Compute, *, pooling: str = "mean") -> np.ndarray:
+        backbone, pixels = make_backbone(pooling=pooling), draw_shapes(num_images)[0]
+        blocks = extract_features(backbone, pixels, preprocessing, batch_size=4, compute=compute)
+        return np.concatenate(list(blocks))
+
+    return run
 
 
 @pytest.mark.parametrize("pooling", ["mean", "mean_and_deviation"])
 def test_features_are_those_of_pytorch(
-    make_backbone: Callable[..., Backbone],
-    draw_shapes: Callable,
-    preprocessing: Preprocessing,
-    compute: Compute,
-    by_openvino: Compute,
-    pooling: str,
+    features: Callable[..., np.ndarray], compute: Compute, by_openvino: Compute, pooling: str
 ) -> None:
-    backbone, pixels = make_backbone(pooling=pooling), draw_shapes(10)[0]  # the last batch is half full
-    expected = features(backbone, pixels, preprocessing, compute)
-    found = features(backbone, pixels, preprocessing, by_openvino)
+    expected = features(10, compute, pooling=pooling)  # the last batch is half full
+    found = features(10, by_openvino, pooling=pooling)
     assert not np.array_equal(found, expected)  # else PyTorch has run it
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
 def test_bfloat16_keeps_the_means_of_float32(
-    make_backbone: Callable[..., Backbone],
-    draw_shapes: Callable,
-    preprocessing: Preprocessing,
-    compute: Compute,
-    by_openvino: Compute,
+    features: Callable[..., np.ndarray], compute: Compute, by_openvino: Compute
 ) -> None:
-    backbone, pixels = make_backbone(), draw_shapes(8)[0]  # as many as are compared
-    expected = features(backbone, pixels, preprocessing, compute).mean(axis=0)
+    expected = features(8, compute).mean(axis=0)  # as many as are compared
     half = dataclasses.replace(by_openvino, fast_dtype=torch.bfloat16)
-    found = features(backbone, pixels, preprocessing, half).mean(axis=0)
+    found = features(8, half).mean(axis=0)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
 def test_no_bit_depends_on_the_number_of_streams(
-    make_backbone: Callable[..., Backbone],
-    draw_shapes: Callable,
-    preprocessing: Preprocessing,
-    by_openvino: Compute,
+    features: Callable[..., np.ndarray], by_openvino: Compute
 ) -> None:
-    backbone, pixels = make_backbone(), draw_shapes(30)[0]
-    one, three = (
-        features(backbone, pixels, preprocessing, dataclasses.replace(by_openvino, num_streams=number))
-        for number in (1, 3)
-    )
+    one, three = (features(30, dataclasses.replace(by_openvino, num_streams=number)) for number in (1, 3))
     assert np.array_equal(one, three)
 
 
@@ -112,21 +99,19 @@ def test_activations_at_the_border_are_those_of_pytorch(
 
 
 def test_what_openvino_cannot_run_is_run_by_pytorch(
-    make_backbone: Callable[..., Backbone],
-    draw_shapes: Callable,
-    preprocessing: Preprocessing,
+    features: Callable[..., np.ndarray],
     compute: Compute,
     by_openvino: Compute,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    backbone, pixels = make_backbone(pooling="mean_and_covariance"), draw_shapes(5)[0]
     with caplog.at_level(logging.WARNING, logger="regraft"):
-        found = features(backbone, pixels, preprocessing, by_openvino)
-    assert np.array_equal(found, features(backbone, pixels, preprocessing, compute))
+        found = features(5, by_openvino, pooling="mean_and_covariance")
+    assert np.array_equal(found, features(5, compute, pooling="mean_and_covariance"))
     assert caplog.text.count("is run by PyTorch: OpenVINO") == 1
 
 
 def test_another_function_is_not_taken(
+    features: Callable[..., np.ndarray],
     make_backbone: Callable[..., Backbone],
     draw_shapes: Callable,
     preprocessing: Preprocessing,
@@ -142,8 +127,7 @@ def test_another_function_is_not_taken(
         return [torch.flip(given, (1,)) for given in run(self, images)]
 
     monkeypatch.setattr(openvino_passes._Compiled, "_run", wrong)
-    expected = features(backbone, pixels, preprocessing, compute)
-    assert np.array_equal(features(backbone, pixels, preprocessing, by_openvino), expected)
+    assert np.array_equal(features(5, by_openvino), features(5, compute))
     rows = np.arange(5)
     one, other = (
         border_inputs(
