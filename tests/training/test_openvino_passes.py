@@ -13,7 +13,7 @@ from regraft.backbones.backbone import Backbone
 from regraft.classifier.classifier import normalize_pixels
 from regraft.images.preprocessing import Preprocessing
 from regraft.training import openvino_passes
-from regraft.training.border import border_inputs
+from regraft.training.border import BorderInputs, border_inputs
 from regraft.training.features import extract_features
 from regraft.training.frozen import arithmetic_name
 from regraft.training.openvino_passes import OpenVinoPasses
@@ -33,6 +33,25 @@ def features(
         backbone, pixels = make_backbone(pooling=pooling), draw_shapes(num_images)[0]
         blocks = extract_features(backbone, pixels, preprocessing, batch_size=4, compute=compute)
         return np.concatenate(list(blocks))
+
+    return run
+
+
+@pytest.fixture
+def border(
+    make_backbone: Callable[..., Backbone], draw_shapes: Callable, preprocessing: Preprocessing, store: Any
+) -> Callable[..., BorderInputs]:
+    def run(num_images: int, compute: Compute, **changes: Any) -> BorderInputs:
+        return border_inputs(
+            make_backbone(),
+            "blocks.0",
+            draw_shapes(num_images)[0],
+            preprocessing,
+            batch_size=4,
+            compute=compute,
+            store=store,
+            **changes,
+        )
 
     return run
 
@@ -65,29 +84,16 @@ def test_no_bit_depends_on_the_number_of_streams(
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_activations_at_the_border_are_those_of_pytorch(
-    make_backbone: Callable[..., Backbone],
-    draw_shapes: Callable,
-    preprocessing: Preprocessing,
+    border: Callable[..., BorderInputs],
     compute: Compute,
     by_openvino: Compute,
     store: Any,
     dtype: torch.dtype,
 ) -> None:
-    backbone, pixels = make_backbone(), draw_shapes(6)[0]
     rows, views = np.arange(6), np.array([0, 1, 1, 0, 1, 0])
 
     def inputs(settings: Compute) -> tuple[torch.Tensor, torch.Tensor]:
-        found = border_inputs(
-            backbone,
-            "blocks.0",
-            pixels,
-            preprocessing,
-            views="mirror",
-            batch_size=4,
-            compute=settings,
-            store=store,
-            stages=("stem", "blocks.1"),
-        )
+        found = border(6, settings, views="mirror", stages=("stem", "blocks.1"))
         return found.batch(rows, views), found.pooled(rows, views)["stem"]
 
     expected = inputs(compute)
@@ -112,15 +118,11 @@ def test_what_openvino_cannot_run_is_run_by_pytorch(
 
 def test_another_function_is_not_taken(
     features: Callable[..., np.ndarray],
-    make_backbone: Callable[..., Backbone],
-    draw_shapes: Callable,
-    preprocessing: Preprocessing,
+    border: Callable[..., BorderInputs],
     compute: Compute,
     by_openvino: Compute,
-    store: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    backbone, pixels = make_backbone(), draw_shapes(5)[0]
     run = openvino_passes._Compiled._run
 
     def wrong(self: Any, images: torch.Tensor) -> list[torch.Tensor]:
@@ -129,19 +131,7 @@ def test_another_function_is_not_taken(
     monkeypatch.setattr(openvino_passes._Compiled, "_run", wrong)
     assert np.array_equal(features(5, by_openvino), features(5, compute))
     rows = np.arange(5)
-    one, other = (
-        border_inputs(
-            backbone,
-            "blocks.0",
-            pixels,
-            preprocessing,
-            views="identity",
-            batch_size=4,
-            compute=each,
-            store=store,
-        )
-        for each in (compute, by_openvino)
-    )
+    one, other = (border(5, each, views="identity") for each in (compute, by_openvino))
     assert torch.equal(one.batch(rows, 0 * rows), other.batch(rows, 0 * rows))
 
 
