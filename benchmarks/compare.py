@@ -50,13 +50,10 @@ def main() -> None:
     models = {row["model"]: row for row in everything["models"]}
     if missing := sorted(name for name, row in models.items() if "fine_tuned" not in row["costs"]):
         raise SystemExit(f"not fine-tuned: {', '.join(missing)}; fit fine_tune.unfreeze to all of them")
-    all_costs = [cost for row in models.values() for cost in row["costs"].values()]
-    all_minutes = sum(cost["minutes"] for cost in all_costs)
-    all_cpu_minutes = sum(cost["cpu_minutes"] for cost in all_costs)
+    all_minutes = everything["minutes"]
     comparison = compare(f"compare.max_minutes={arguments.share * all_minutes:.4f}", params=arguments.params)
     chosen = comparison["models"][0]
     best = max(models.values(), key=lambda row: accuracy(row, "fine_tuned"))
-    spent = [cost for row in comparison["models"] for cost in row["costs"].values()]
     result = {
         "chosen": chosen["model"],
         "variant": chosen["variant"],
@@ -65,10 +62,10 @@ def main() -> None:
         "best_accuracy": accuracy(best, "fine_tuned"),
         "lost": accuracy(best, "fine_tuned") - accuracy(chosen, chosen["variant"]),
         "num_test": comparison["num_images"]["test"],
-        "minutes": sum(cost["minutes"] for cost in spent),
+        "minutes": comparison["minutes"],
         "minutes_of_all": all_minutes,
-        "cost_share": sum(cost["minutes"] for cost in spent) / all_minutes,
-        "cpu_cost_share": sum(cost["cpu_minutes"] for cost in spent) / all_cpu_minutes,
+        "cost_share": comparison["minutes"] / all_minutes,
+        "cpu_cost_share": comparison["cpu_minutes"] / everything["cpu_minutes"],
         "models": {
             name: {
                 "probe": accuracy(row, "probe"),

@@ -118,9 +118,7 @@ def prepare(
         pixels = stored(
             Path(place) / "pixels.npy", normalize_images(index, preprocessing, num_workers=2, block_rows=256)
         )
-        blocks = extract_features(
-            backbone, pixels, preprocessing, batch_size=options.batch_size, compute=compute
-        )
+        blocks = extract_features(backbone, pixels, preprocessing, batch_size=8, compute=compute)
         features = np.array(stored(Path(place) / "features.npy", blocks))
     return index, label_order(source), features, stage_columns(backbone.feature_dims)
 

@@ -38,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("networks", nargs="+", metavar="backbone:stages")
     parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--size", type=int, default=224, help="of images, where the network takes any")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument(
         "--openvino", action="store_true", help="the frozen pass in OpenVINO too, in bfloat16"
@@ -48,26 +49,28 @@ def main() -> None:
         name, _, num_stages = word.partition(":")
         for count in (0, int(num_stages)) if num_stages else (0,):
             title = f"training step of the last {count} stages" if count else "frozen pass"
-            with measured_elsewhere(name, arguments.batch_size, count) as plain:
+            with measured_elsewhere(name, arguments.batch_size, arguments.size, count) as plain:
                 os.environ[LARGE_PAGES] = "1"  # PyTorch reads it once, before its first tensor
-                variants = prepare(name, arguments.batch_size, count)
+                variants = prepare(name, arguments.batch_size, arguments.size, count)
                 if arguments.openvino and not count:
-                    variants["bfloat16, OpenVINO"] = openvino_pass(*network(name, arguments.batch_size))
+                    variants["bfloat16, OpenVINO"] = openvino_pass(
+                        *network(name, arguments.batch_size, arguments.size)
+                    )
                 timed = {variant: timer(run, arguments.batch_size) for variant, run in variants.items()}
                 show(f"{name}, {title}", {PLAIN: plain, **timed}, arguments.repeats)
 
 
-def prepare(name: str, batch_size: int, num_stages: int) -> dict[str, Callable[[], object]]:
-    backbone, images = network(name, batch_size)
+def prepare(name: str, batch_size: int, size: int, num_stages: int) -> dict[str, Callable[[], object]]:
+    backbone, images = network(name, batch_size, size)
     return training_steps(backbone, images, num_stages) if num_stages else frozen_passes(backbone, images)
 
 
-def network(name: str, batch_size: int) -> tuple[Backbone, Tensor]:
+def network(name: str, batch_size: int, size: int) -> tuple[Backbone, Tensor]:
     spec = get_spec(name)
     weights, _ = load_weights(spec, RandomWeights(kind="random", seed=0))
     backbone = build_backbone(name, weights=weights, cut=None)
     freeze(backbone)
-    size = spec.fixed_size or 224
+    size = spec.fixed_size or size
     return backbone, torch.randn(batch_size, 3, size, size)
 
 
@@ -83,12 +86,14 @@ def timer(run: Callable[[], object], batch_size: int) -> Callable[[], float]:
 
 
 @contextmanager
-def measured_elsewhere(name: str, batch_size: int, num_stages: int) -> Iterator[Callable[[], float]]:
+def measured_elsewhere(
+    name: str, batch_size: int, size: int, num_stages: int
+) -> Iterator[Callable[[], float]]:
     """The plain variant, timed in a process without large pages, one pass whenever asked."""
     os.environ[LARGE_PAGES] = "0"
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=answer, args=(there, name, batch_size, num_stages))
+    process = context.Process(target=answer, args=(there, name, batch_size, size, num_stages))
     process.start()
 
     def ask() -> float:
@@ -102,9 +107,9 @@ def measured_elsewhere(name: str, batch_size: int, num_stages: int) -> Iterator[
         process.join()
 
 
-def answer(connection: Connection, name: str, batch_size: int, num_stages: int) -> None:
+def answer(connection: Connection, name: str, batch_size: int, size: int, num_stages: int) -> None:
     torch.set_num_threads(1)
-    time_once = timer(prepare(name, batch_size, num_stages)["float32, large pages"], batch_size)
+    time_once = timer(prepare(name, batch_size, size, num_stages)["float32, large pages"], batch_size)
     while connection.recv():
         connection.send(time_once())
 

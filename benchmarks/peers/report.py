@@ -26,7 +26,7 @@ def report(rows: list[Row]) -> None:
         print_table(chosen, lambda row: total(row, HEAD), "head")
         print("\nHead and fine-tuning (peers: 5 + 3 epochs; regraft: as shipped)\n")
         print_table(chosen, lambda row: total(row, TRAINING), "fine-tuned")
-        print_epochs([row for row in chosen if row["contender"] != "regraft"], counts["train"])
+        print_epochs([row for row in chosen if not row["contender"].startswith("regraft")], counts["train"])
         print(
             "\nWhole process: start-up, training, measuring on test; regraft's checks of all files, figures\n"
         )

@@ -33,10 +33,11 @@ HEADS = {
 }
 
 
-def train(task: Task, result: Result) -> None:
+def train(task: Task, result: Result, *, engine: str = "torch") -> None:
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder)
         copy_project(project, task)
+        change(project, "compute", "engine", engine)
         os.chdir(project)
         bootstrap_project(project)
         with result.phase("ingest"):

@@ -76,6 +76,19 @@ SEVERAL = (
 )
 
 
+def test_pixels_that_are_shared_are_paid_once() -> None:
+    pixels = {"pixels": "a", "pixels_seconds": 6.0, "pixels_cpu_seconds": 12.0}
+    comparison = compared(
+        tried("small", "probe", val=20, test=80, **pixels),
+        tried("small", "fine_tuned", val=10, test=44),
+        tried("large", "probe", val=12, test=40, **pixels),
+        tried("poor", "probe", val=30, test=120, **(pixels | {"pixels": "b"})),
+    )
+    assert comparison["minutes"] == pytest.approx((6 + 24 + 120 + 24 + 6 + 24) / 60)
+    assert comparison["cpu_minutes"] == pytest.approx((12 + 48 + 200 + 48 + 12 + 48) / 60)
+    assert sum(row["minutes"] for row in comparison["models"]) == pytest.approx((3 * 30 + 120) / 60)
+
+
 def test_val_chooses_whatever_test_says() -> None:
     comparison = compared(*SEVERAL)
     assert comparison["chosen"] == {"model": "small", "variant": "fine_tuned"}

@@ -20,8 +20,8 @@ from regraft.comparing.bench import Bench
 from regraft.comparing.candidates import label_candidates
 from regraft.comparing.finalists import Standing
 from regraft.comparing.probing import probe_candidates
-from regraft.comparing.tried import Tried, pack
-from regraft.comparing.tuning import Budget, Recipe, fine_tune_finalists, probing_seconds
+from regraft.comparing.tried import Tried, pack, total_seconds
+from regraft.comparing.tuning import Budget, Recipe, fine_tune_finalists
 from regraft.images.blocks import ArrayBlocks
 from regraft.images.preprocessing import Preprocessing
 from regraft.messages import METRICS_LOGGER
@@ -189,11 +189,8 @@ def test_what_is_not_expected_to_fit_is_not_begun_and_said(bench: Bench, recipe:
 def test_pixels_that_are_shared_are_paid_once(bench: Bench) -> None:
     probes = probe_candidates(CANDIDATES, bench, SOLVER)
     assert len({probe.facts["pixels"] for probe in probes}) == 1
-    one = {"pixels": "a", "seconds": 10.0, "pixels_seconds": 4.0}
-    facts = [one, one | {"seconds": 7.0}, one | {"pixels": "b", "pixels_seconds": 5.0}]
-    some = [replace(probes[0], facts=of_probe) for of_probe in facts]
-    assert probing_seconds(some) == 4 + 6 + 3 + 5 + 5
-    assert 0 < probing_seconds(probes) < sum(probe.facts["seconds"] for probe in probes)
+    one_by_one = sum(probe.facts["seconds"] for probe in probes)
+    assert 0 < total_seconds(probes, "seconds") < one_by_one
 
 
 def test_who_cannot_win_or_be_unfrozen_so_stays_a_probe(bench: Bench, recipe: Recipe) -> None:

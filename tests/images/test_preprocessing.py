@@ -101,3 +101,25 @@ def test_images_that_were_not_decoded_to_rgb_are_refused() -> None:
 def test_unknown_and_impossible_settings_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         preprocessing(**change)
+
+
+@pytest.mark.parametrize(
+    ("fit", "change", "matters"),
+    [
+        ("stretch", {"resize_size": 12}, False),
+        ("pad", {"resize_size": 12}, False),
+        ("crop", {"resize_size": 12}, True),
+        ("stretch", {"mean": (0.1, 0.2, 0.3)}, False),
+        ("stretch", {"std": (0.1, 0.2, 0.3)}, False),
+        ("stretch", {"size": 9}, True),
+        ("stretch", {"interpolation": "bicubic"}, True),
+        ("stretch", {"fit": "pad"}, True),
+    ],
+)
+def test_what_pixels_follow_from_differs_where_they_do(
+    fit: str, change: dict[str, Any], matters: bool
+) -> None:
+    before, after = preprocessing(fit=fit), preprocessing(**{"fit": fit, **change})
+    image = random_image(31, 17)
+    assert np.array_equal(apply(before, image), apply(after, image)) is not matters
+    assert (before.spatial == after.spatial) is not matters

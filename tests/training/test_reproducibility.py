@@ -1,5 +1,6 @@
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,3 +143,23 @@ def test_precision_asked_for_is_taken() -> None:
     assert choose_fast_dtype("bfloat16", cpu) is torch.bfloat16
     assert choose_fast_dtype("auto", cpu) in (torch.float32, torch.bfloat16)
     assert choose_fast_dtype("auto", torch.device("mps")) is torch.float32
+
+
+@pytest.mark.parametrize(
+    ("device", "wanted", "size", "images"),
+    [
+        ("cpu", "auto", 224, 8),
+        ("cpu", "auto", 128, 24),  # not a pixel more than 8 of 224
+        ("cpu", "auto", 299, 4),
+        ("cpu", "auto", 32, 64),
+        ("cpu", "auto", 4096, 1),
+        ("cuda", "auto", 224, 128),
+        ("cuda", "auto", 64, 1024),
+        ("cpu", 5, 224, 5),
+    ],
+)
+def test_a_pass_takes_as_many_images_as_told_or_as_have_so_many_pixels(
+    device: str, wanted: Any, size: int, images: int
+) -> None:
+    compute = Compute(torch.device(device), torch.float32, num_streams=1, deterministic=True)
+    assert compute.images_a_pass(wanted, size=size) == images

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,6 @@ from regraft.training.frozen import arithmetic_name
 from regraft.training.reproducibility import Compute
 
 _BLOCK_ROWS = 256
-_SPATIAL = {"size", "resize_size", "fit", "interpolation"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Bench:
         manifest: The images with their splits, labels and groups.
         label_names: The one target: its column and its labels in the order of their numbers.
         preprocessing_for: From the contract of a candidate's weights to how images are fitted for it.
-        batch_size: Images a forward pass.
+        batch_size: Images a forward pass; `auto` goes by the size that each candidate takes them in.
         num_workers: Threads that decode.
         compute: Device, precision, streams.
         arrays: Keeps pixels and features.
@@ -50,7 +50,7 @@ class Bench:
     manifest: pd.DataFrame
     label_names: dict[str, list[str]]
     preprocessing_for: Callable[[InputContract], Preprocessing]
-    batch_size: int
+    batch_size: int | Literal["auto"]
     num_workers: int
     compute: Compute
     arrays: ArrayStore
@@ -104,6 +104,8 @@ class OnBench:
         candidate: Which.
         backbone: With weights, frozen.
         preprocessing: Of its own pretraining.
+        batch_size: Images a forward pass.
+        pixels_key: Names its pixels by all that they follow from.
         features_key: Names its features by all that they follow from.
     """
 
@@ -118,9 +120,9 @@ class OnBench:
         self.preprocessing = bench.preprocessing_for(input_contract(spec, candidate.weights))
         self._bench = bench
         images = _digest(*bench.manifest["sha256"])
-        spatial = self.preprocessing.model_dump_json(include=_SPATIAL)
-        self.pixels_key = f"pixels-{_digest(images, spatial)}"
-        arithmetic = f"{arithmetic_name(bench.compute)} {bench.batch_size}"
+        self.batch_size = bench.compute.images_a_pass(bench.batch_size, size=self.preprocessing.size)
+        self.pixels_key = f"pixels-{_digest(images, self.preprocessing.spatial)}"
+        arithmetic = f"{arithmetic_name(bench.compute)} {self.batch_size}"
         self.features_key = "features-" + _digest(
             images, tensor_digest(self.backbone), self.preprocessing.model_dump_json(), arithmetic
         )
@@ -145,14 +147,14 @@ class OnBench:
                 self.backbone,
                 self.pixels(),
                 self.preprocessing,
-                batch_size=bench.batch_size,
+                batch_size=self.batch_size,
                 compute=bench.compute,
             )
 
         lazily = ArrayBlocks(
             shape=(len(bench.manifest), sum(widths.values())),
             dtype="float32",
-            block_rows=bench.batch_size * 16,
+            block_rows=self.batch_size * 16,
             compute=lambda start, stop: blocks().compute(start, stop),
         )
         return self._kept(self.features_key, lazily).astype(np.float32, copy=False)

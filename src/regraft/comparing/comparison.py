@@ -5,19 +5,22 @@ after it.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
 import pandas as pd
 
-from regraft.comparing.tried import Tried
+from regraft.comparing.tried import Tried, total_seconds
 from regraft.evaluation.intervals import Bootstrap, bootstrap_models
 from regraft.evaluation.metrics import METRICS
 from regraft.messages import about_model, report_metrics, report_tags
 from regraft.registry.paired import compare_paired
 
 _SPLITS = ("val", "test")
-_COSTS = {"minutes": "seconds", "cpu_minutes": "cpu_seconds"}
+_COSTS: Final[dict[str, Literal["seconds", "cpu_seconds"]]] = {
+    "minutes": "seconds",
+    "cpu_minutes": "cpu_seconds",
+}
 Names = Sequence[str | None]
 
 
@@ -43,7 +46,8 @@ def compare_models(
 
     Returns:
         JSON-serialisable: `chosen` (model and variant), `models` (a row a candidate, the chosen first, the others by
-        their val score), `selection_metric`, `confidence`, `num_comparisons`, `num_images`, `resampling`.
+        their val score), `selection_metric`, `confidence`, `num_comparisons`, `minutes` and
+            `cpu_minutes` of all together, `num_images`, `resampling`.
     """
     splits = {split: manifest[manifest["split"] == split] for split in _SPLITS}
     groups = {split: held_out_groups(manifest, split) for split in _SPLITS}
@@ -68,6 +72,7 @@ def compare_models(
         "selection_metric": selection_metric,
         "confidence": bootstrap.confidence,
         "num_comparisons": num_comparisons,
+        **{key: total_seconds(tried, clock) / 60 for key, clock in _COSTS.items()},
         "num_images": {split: len(rows) for split, rows in splits.items()},
         "resampling": {split: "image" if groups[split] is None else "group" for split in _SPLITS},
         "models": [

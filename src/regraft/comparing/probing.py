@@ -24,7 +24,7 @@ from regraft.training.depth import probe_depths
 from regraft.training.feature_columns import stage_columns
 from regraft.training.head import fit_head
 from regraft.training.linear_probe import SolverSettings
-from regraft.training.reproducibility import map_streams
+from regraft.training.reproducibility import Compute, map_streams
 from regraft.training.units import group_numbers
 
 _TIMED_IMAGES = 64
@@ -112,12 +112,13 @@ def probe_candidate(candidate: Candidate, bench: Bench, settings: SolverSettings
         "num_bytes": sum(
             tensor.numel() * tensor.element_size() for tensor in classifier.state_dict().values()
         ),
-        "images_per_second": _images_per_second(classifier, on_bench.pixels(), bench),
+        "images_per_second": _images_per_second(classifier, on_bench, bench.compute),
         "penalty": penalty,
         "seconds": cost.seconds,
         "cpu_seconds": cost.cpu_seconds,
         "pixels": on_bench.pixels_key,
         "pixels_seconds": on_bench.pixels_cost().seconds,
+        "pixels_cpu_seconds": on_bench.pixels_cost().cpu_seconds,
     }
     tried = Tried(candidate.label, "probe", {"held_out": held_out, **probabilities}, facts)
     bench.results.write(key, pack([tried]))
@@ -189,11 +190,11 @@ def _probabilities(
         return probabilities
 
 
-def _images_per_second(classifier: Classifier, pixels: NDArray[np.uint8], bench: Bench) -> float:
+def _images_per_second(classifier: Classifier, on_bench: OnBench, compute: Compute) -> float:
     """Of the model as it would be served, on the device and streams of this run, images as they are."""
-    serving = [classifier.for_inference().to(bench.compute.device)]
-    size = bench.batch_size
-    some = np.array(pixels[:_TIMED_IMAGES])
+    serving = [classifier.for_inference().to(compute.device)]
+    size = on_bench.batch_size
+    some = np.array(on_bench.pixels()[:_TIMED_IMAGES])
     batches = [some[start : start + size] for start in range(0, len(some), size)]
 
     def predict(batch: NDArray[np.uint8]) -> int:
@@ -202,5 +203,5 @@ def _images_per_second(classifier: Classifier, pixels: NDArray[np.uint8], bench:
     predict(batches[0])  # the first pass also allocates
     watch = Stopwatch()
     with watch:
-        num_images = sum(map_streams(predict, batches, compute=bench.compute))
+        num_images = sum(map_streams(predict, batches, compute=compute))
     return num_images / watch.cost.seconds

@@ -46,6 +46,18 @@ class Tried:
     facts: Mapping[str, Any]
 
 
+def total_seconds(several: Sequence[Tried], clock: Literal["seconds", "cpu_seconds"]) -> float:
+    """What models cost together, or would have from nothing; pixels that several of them take are decoded once."""
+    decoding = {
+        one.facts["pixels"]: float(one.facts[f"pixels_{clock}"]) for one in several if "pixels" in one.facts
+    }
+    own = (
+        float(one.facts[clock]) - (decoding[one.facts["pixels"]] if "pixels" in one.facts else 0.0)
+        for one in several
+    )
+    return sum(decoding.values()) + sum(own)
+
+
 def pack(several: Sequence[Tried]) -> bytes:
     """Models in one file, the same bytes for the same models."""
     buffer = io.BytesIO()

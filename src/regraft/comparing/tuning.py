@@ -16,7 +16,7 @@ from regraft.comparing.bench import Bench, Stopwatch
 from regraft.comparing.candidates import Candidate
 from regraft.comparing.finalists import Standing
 from regraft.comparing.probing import Probed, probe_key, rebuild_probe
-from regraft.comparing.tried import Tried, pack, unpack
+from regraft.comparing.tried import Tried, pack, total_seconds, unpack
 from regraft.evaluation.predict import predict_images
 from regraft.evaluation.predictions import probability_columns
 from regraft.images.blocks import ArrayBlocks
@@ -85,7 +85,7 @@ def fine_tune_finalists(
         The fine-tuned models, and a sentence a candidate on how far it was tried.
     """
     of_label = {candidate.label: candidate for candidate in candidates}
-    spent_s = probing_seconds(probes)
+    spent_s = total_seconds(probes, "seconds")
     tuned: list[Tried] = []
     outcomes: dict[str, str] = {}
     for standing in standings:
@@ -132,13 +132,6 @@ def fine_tune_finalists(
             f"expected), {f'best epoch {best}' if best else 'but no epoch was better than the probe'}."
         )
     return tuned, outcomes
-
-
-def probing_seconds(probes: Sequence[Tried]) -> float:
-    """What probing took, or would have taken from nothing; pixels that several candidates take are decoded once."""
-    decoding = {probe.facts["pixels"]: float(probe.facts["pixels_seconds"]) for probe in probes}
-    own = (float(probe.facts["seconds"]) - decoding[probe.facts["pixels"]] for probe in probes)
-    return sum(decoding.values()) + sum(own)
 
 
 def estimate_seconds(probed: Probed, bench: Bench, recipe: Recipe) -> float:
@@ -206,7 +199,7 @@ def _fine_tune(probed: Probed, bench: Bench, recipe: Recipe, expected_s: float) 
         {"fine_tuned": result.classifier},
         pixels,
         bench.manifest,
-        batch_size=bench.batch_size,
+        batch_size=probed.on_bench.batch_size,
         compute=bench.compute,
     )
     columns = probability_columns(result.classifier.label_names)

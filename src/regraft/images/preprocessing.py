@@ -57,6 +57,12 @@ class Preprocessing(BaseModel):
             )
         return self
 
+    @property
+    def spatial(self) -> str:
+        """What pixels follow from, as JSON: neither mean nor std, nor `resize_size` where `fit` does not ask for it."""
+        asked = {"size", "fit", "interpolation"} | ({"resize_size"} if self.fit == "crop" else set())
+        return self.model_dump_json(include=asked)
+
 
 def apply(preprocessing: Preprocessing, image: Image.Image) -> np.ndarray:
     """Resize and fit an RGB image.

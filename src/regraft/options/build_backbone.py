@@ -1,15 +1,15 @@
 """What the step `build_backbone` may be told: which network, which weights, and where it is cut."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from regraft.backbones.spec import BackboneSpec, unknown_name
 from regraft.backbones.weights import FileWeights, PretrainedWeights, WeightsOptions
 from regraft.backbones.zoo import get_spec
 from regraft.images.folders import require_file
-from regraft.options.schema import Options
+from regraft.options.schema import BatchSize, Options
 
 AUTO_CUT = "auto"
 
@@ -24,7 +24,7 @@ class BuildBackboneOptions(Options):
         pooling: What is kept of each stage's activation: each channel's mean over the positions, with its
             deviation or the channels' covariance.
         views: Views of the images that the head learns from; the same words as `fine_tune.views`.
-        batch_size: Images a forward pass, frozen.
+        batch_size: Images a forward pass, frozen; `auto` goes by their size and the device.
     """
 
     name: str
@@ -32,7 +32,7 @@ class BuildBackboneOptions(Options):
     cut: str | None
     pooling: Literal["mean", "mean_and_deviation", "mean_and_covariance"] = "mean"
     views: Literal["identity", "mirror", "flips", "dihedral"] = "identity"
-    batch_size: Annotated[int, Field(ge=1, le=4096)]
+    batch_size: BatchSize
 
     @property
     def spec(self) -> BackboneSpec:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from regraft.options.schema import Options
+from regraft.options.schema import BatchSize, Options
 
 
 class EvaluateOptions(Options):
@@ -13,11 +13,11 @@ class EvaluateOptions(Options):
     Attributes:
         num_resamples: Bootstrap resamples.
         confidence: Of every interval.
-        batch_size: Images a forward pass.
+        batch_size: Images a forward pass; `auto` goes by their size and the device.
         seed: Draws the resamples.
     """
 
     num_resamples: Annotated[int, Field(ge=100, le=100_000)]
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
-    batch_size: Annotated[int, Field(ge=1)]
+    batch_size: BatchSize
     seed: Annotated[int, Field(ge=0)]

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from regraft.images.faults import SourceError
 from regraft.images.folders import require_file
-from regraft.options.schema import Options
+from regraft.options.schema import BatchSize, Options
 
 _REGISTERED = re.compile(r"models:/.+")
 PRETRAINED = "pretrained"
@@ -23,14 +23,14 @@ class PredictOptions(Options):
         model: A classifier's file, `models:/NAME@champion` or `models:/NAME/VERSION`, or `pretrained`: the network of
             `build_backbone` as its publisher trained it, with ImageNet's 1,000 labels.
         top: Labels told a file, the most probable first.
-        batch_size: Images a forward pass.
+        batch_size: Images a forward pass; `auto` goes by their size and the device.
     """
 
     images: Path | None
     path_column: str
     model: str
     top: Annotated[int, Field(ge=1, le=1000)]
-    batch_size: Annotated[int, Field(ge=1, le=4096)]
+    batch_size: BatchSize
 
     @property
     def is_pretrained(self) -> bool:

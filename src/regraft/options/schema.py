@@ -3,7 +3,11 @@
 Knows no step.
 """
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+BatchSize = Literal["auto"] | Annotated[int, Field(ge=1, le=4096)]
 
 
 class Options(BaseModel):

@@ -46,6 +46,21 @@ class Compute:
     deterministic: bool
     engine: EngineName = "torch"
 
+    def images_a_pass(self, wanted: int | Literal["auto"], *, size: int) -> int:
+        """How many images a forward pass takes where nothing is learnt.
+
+        `auto` goes by nothing but the device and the size: as many pixels as stay in a core's cache, or fill a GPU. So
+        it is the same on any machine of the kind, and with it how sums are rounded.
+
+        Args:
+            wanted: As the configuration says it.
+            size: Height and width of an image, in pixels.
+        """
+        if wanted != "auto":
+            return wanted
+        at_224, most = (8, 64) if self.device.type == "cpu" else (128, 1024)
+        return max(1, min(most, int(at_224 * (224 / size) ** 2)))
+
 
 def choose_device(name: DeviceName) -> torch.device:
     """The device asked for; `auto` takes cuda, then mps, then the CPU.

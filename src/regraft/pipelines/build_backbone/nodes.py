@@ -3,10 +3,12 @@
 Imports inside the functions, so that a configuration error is told before anything heavy is loaded.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from regraft.options.build_backbone import BuildBackboneOptions
 from regraft.options.compute import ComputeOptions
+from regraft.options.schema import BatchSize
 
 
 def load_backbone(options: BuildBackboneOptions) -> tuple[Any, dict[str, Any]]:
@@ -36,20 +38,11 @@ def extract_features(
     backbone: Any,
     pixels: Any,
     preprocessing: dict[str, Any],
-    batch_size: int,
+    batch_size: BatchSize,
     compute: ComputeOptions,
 ) -> Any:
     """Pooled features of every stage, computed while they are saved; only a cut that drops some makes them anew."""
-    from regraft.images.preprocessing import Preprocessing
-    from regraft.training.features import extract_features
-
-    return extract_features(
-        backbone,
-        pixels,
-        Preprocessing.model_validate(preprocessing),
-        batch_size=batch_size,
-        compute=compute.resolve(),
-    )
+    return _extract(backbone, pixels, preprocessing, batch_size, compute, views=(0,))
 
 
 def extract_view_features(
@@ -57,19 +50,34 @@ def extract_view_features(
     pixels: Any,
     preprocessing: dict[str, Any],
     views: Any,
-    batch_size: int,
+    batch_size: BatchSize,
     compute: ComputeOptions,
 ) -> Any:
     """The same of every further view of the images; of none where only the images themselves are learnt from."""
     from regraft.classifier.views import num_views
+
+    further = range(1, num_views(views))
+    return _extract(backbone, pixels, preprocessing, batch_size, compute, views=further)
+
+
+def _extract(
+    backbone: Any,
+    pixels: Any,
+    preprocessing: dict[str, Any],
+    batch_size: BatchSize,
+    compute: ComputeOptions,
+    *,
+    views: Sequence[int],
+) -> Any:
     from regraft.images.preprocessing import Preprocessing
     from regraft.training.features import extract_features
 
+    fitted, resolved = Preprocessing.model_validate(preprocessing), compute.resolve()
     return extract_features(
         backbone,
         pixels,
-        Preprocessing.model_validate(preprocessing),
-        batch_size=batch_size,
-        compute=compute.resolve(),
-        views=range(1, num_views(views)),
+        fitted,
+        batch_size=resolved.images_a_pass(batch_size, size=fitted.size),
+        compute=resolved,
+        views=views,
     )

@@ -37,7 +37,7 @@ def predict_images(
             {"probe": probe, "fine_tuned": classifier},
             pixels,
             manifest,
-            batch_size=options.batch_size,
+            batch_size=resolved.images_a_pass(options.batch_size, size=classifier.preprocessing.size),
             compute=resolved,
         )
 

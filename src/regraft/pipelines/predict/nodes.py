@@ -42,6 +42,10 @@ def predict_files(
         model = classifier.for_inference().to(resolved.device)
     with reproducible(resolved):
         predicted, refused = predict_files(
-            model, paths, top=options.top, batch_size=options.batch_size, num_workers=compute.worker_count
+            model,
+            paths,
+            top=options.top,
+            batch_size=resolved.images_a_pass(options.batch_size, size=model.preprocessing.size),
+            num_workers=compute.worker_count,
         )
     return predicted, refused, {"num_predicted": len(predicted), "num_refused": len(refused)}
