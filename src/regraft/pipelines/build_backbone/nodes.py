@@ -8,7 +8,6 @@ from typing import Any
 
 from regraft.options.build_backbone import BuildBackboneOptions
 from regraft.options.compute import ComputeOptions
-from regraft.options.schema import BatchSize
 
 
 def load_backbone(options: BuildBackboneOptions) -> tuple[Any, dict[str, Any]]:
@@ -38,7 +37,7 @@ def extract_features(
     backbone: Any,
     pixels: Any,
     preprocessing: dict[str, Any],
-    batch_size: BatchSize,
+    batch_size: Any,
     compute: ComputeOptions,
 ) -> Any:
     """Pooled features of every stage, computed while they are saved; only a cut that drops some makes them anew."""
@@ -50,7 +49,7 @@ def extract_view_features(
     pixels: Any,
     preprocessing: dict[str, Any],
     views: Any,
-    batch_size: BatchSize,
+    batch_size: Any,
     compute: ComputeOptions,
 ) -> Any:
     """The same of every further view of the images; of none where only the images themselves are learnt from."""
@@ -64,7 +63,7 @@ def _extract(
     backbone: Any,
     pixels: Any,
     preprocessing: dict[str, Any],
-    batch_size: BatchSize,
+    batch_size: Any,
     compute: ComputeOptions,
     *,
     views: Sequence[int],
