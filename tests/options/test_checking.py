@@ -52,6 +52,24 @@ def test_every_step_is_checked() -> None:
     ("path", "value", "fault"),
     [
         # a key that is not there
+        # a word or something else: one fault, not one a kind
+        (
+            "evaluate.batch_size",
+            "aut",
+            "batch_size: unknown 'aut'; known: auto, or a whole number; did you mean",
+        ),
+        (
+            "evaluate.batch_size",
+            0,
+            "1 fault in the configuration: evaluate.batch_size: input should be greater than or equal to 1, "
+            "or 'auto' (got 0)",
+        ),
+        ("fine_tune.interpolate", 2, "less than or equal to 1, or 'none' or 'auto' (got 2)"),
+        (
+            "train_head.features",
+            "foo",
+            "1 fault in the configuration: train_head.features: unknown 'foo'; known: last, concat, or a list of names",
+        ),
         # stages of the head
         (
             "train_head.features",

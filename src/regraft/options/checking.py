@@ -42,6 +42,15 @@ SCHEMAS: dict[str, type[Options]] = {
     "compute": ComputeOptions,
 }
 
+# As pydantic calls what a union allows beside words.
+_OTHER_THAN_WORDS = {
+    "int": "a whole number",
+    "constrained-int": "a whole number",
+    "float": "a number",
+    "constrained-float": "a number",
+    "tuple[str, ...]": "a list of names",
+}
+
 
 class OptionsError(ValueError):
     """A configuration that the schemas refuse."""
@@ -65,7 +74,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         try:
             valid[key] = schema.model_validate(parameters[key])
         except ValidationError as error:
-            faults += [_describe(key, schema, fault) for fault in error.errors()]
+            faults += [_describe(key, schema, fault) for fault in _one_a_value(error.errors())]
     if "build_backbone" in valid:
         faults += _misfits(
             valid["build_backbone"], valid.get("train_head"), valid.get("fine_tune"), valid.get("normalize")
@@ -105,6 +114,27 @@ def _misfits(
     return faults
 
 
+def _one_a_value(faults: Iterable[Any]) -> list[dict[str, Any]]:
+    """Where a word or something else is allowed pydantic says what is wrong with either, the kind at the end of the
+    location: one of both is kept, that of the kind which was given, and the other named as allowed."""
+    kept: dict[Any, dict[str, Any]] = {}
+    for number, fault in enumerate(faults):
+        *location, kind = fault["loc"] or ("",)
+        is_word = str(kind).startswith("literal[")
+        if not is_word and kind not in _OTHER_THAN_WORDS:
+            kept[number] = fault
+            continue
+        path = tuple(location)
+        allowed = fault["ctx"]["expected"] if is_word else _OTHER_THAN_WORDS[kind]
+        if path not in kept:
+            kept[path] = {**fault, "loc": path, "allowed": allowed}
+        elif is_word == isinstance(fault["input"], str):
+            kept[path] = {**fault, "loc": path, "or": kept[path]["allowed"]}
+        else:
+            kept[path]["or"] = allowed
+    return list(kept.values())
+
+
 def _describe(key: str, schema: type[BaseModel], fault: Any) -> str:
     location = [part for part in fault["loc"] if not _is_union_tag(part, fault)]
     path = ".".join([key, *map(str, location)])
@@ -119,18 +149,20 @@ def _describe(key: str, schema: type[BaseModel], fault: Any) -> str:
     if fault["type"] == "union_tag_invalid":
         return f"{path}.kind: {_unknown_choice(fault['ctx']['tag'], fault['ctx']['expected_tags'])}"
     if fault["type"] == "literal_error" and isinstance(fault["input"], str):
-        return f"{path}: {_unknown_choice(fault['input'], fault['ctx']['expected'])}"
+        return f"{path}: {_unknown_choice(fault['input'], fault['ctx']['expected'], fault.get('or'))}"
     got = "" if fault["type"] == "value_error" else f" (got {fault['input']!r})"
     text = fault["msg"].removeprefix("Value error, ")
-    return f"{path}: {text[:1].lower() + text[1:]}{got}"
+    otherwise = f", or {fault['or']}" if "or" in fault else ""
+    return f"{path}: {text[:1].lower() + text[1:]}{otherwise}{got}"
 
 
-def _unknown_choice(got: str, expected: str) -> str:
-    """`expected` as pydantic words it: `'crop', 'stretch' or 'pad'`."""
+def _unknown_choice(got: str, expected: str, otherwise: str | None = None) -> str:
+    """`expected` as pydantic words it: `'crop', 'stretch' or 'pad'`; what else is allowed, if anything."""
     allowed = re.findall("'([^']*)'", expected)
     near = difflib.get_close_matches(got, allowed, n=1, cutoff=0.6)
     suggestion = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown {got!r}; known: {', '.join(allowed)}{suggestion}"
+    also = f", or {otherwise}" if otherwise else ""
+    return f"unknown {got!r}; known: {', '.join(allowed)}{also}{suggestion}"
 
 
 def _is_union_tag(part: Any, fault: Any) -> bool:
