@@ -36,8 +36,9 @@ from regraft.options.normalize import NormalizeOptions
 from regraft.options.train_head import TrainHeadOptions
 from regraft.training.feature_columns import stage_columns
 from regraft.training.features import extract_features
-from regraft.training.linear_probe import fit_linear_probe, log_softmax
+from regraft.training.linear_probe import fit_linear_probe
 from regraft.training.out_of_fold import predict_out_of_fold
+from regraft.training.penalised_regression import log_softmax
 
 
 def main() -> None:

@@ -17,7 +17,8 @@ from regraft.images.manifest import build_manifest
 from regraft.images.soft_labels import find_certain, soft_labels
 from regraft.options.ingest import IngestOptions
 from regraft.options.train_head import TrainHeadOptions
-from regraft.training.linear_probe import fit_linear_probe, log_softmax
+from regraft.training.linear_probe import fit_linear_probe
+from regraft.training.penalised_regression import log_softmax
 from regraft.training.units import group_numbers
 
 WAYS = ("labels", "probabilities", "labels, weighted by certainty")

@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from regraft.backbones.backbone import Backbone, Pooling
+    from regraft.backbones.backbone import Backbone
+    from regraft.backbones.pooling import Pooling
     from regraft.classifier import Classifier, Head
     from regraft.images.preprocessing import Preprocessing
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from random_networks import random_images, random_network
 
-from regraft.backbones.backbone import Backbone, Pooling, build_backbone, freeze, tensor_digest
+from regraft.backbones.backbone import Backbone, build_backbone, freeze, tensor_digest
 from regraft.backbones.covariance import root_of_covariance
+from regraft.backbones.pooling import Pooling
 from regraft.backbones.spec import WeightsError
 from regraft.backbones.weights import WeightsReceipt
 from regraft.backbones.zoo import get_spec

@@ -11,7 +11,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from regraft.backbones.backbone import Backbone, Pooling, tensor_digest
+from regraft.backbones.backbone import Backbone, tensor_digest
+from regraft.backbones.pooling import Pooling
 from regraft.classifier import (
     Classifier,
     Head,

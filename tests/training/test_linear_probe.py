@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import approx_fprime
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold
@@ -12,10 +11,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from regraft.training.balance import even_weights
 from regraft.training.linear_probe import (
     SolverSettings,
-    _Problem,
     fit_linear_probe,
     group_folds,
-    log_softmax,
 )
 
 SETTINGS = SolverSettings(penalties=(0.1,), num_folds=4, tolerance=1e-7, max_iterations=2000, seed=0)
@@ -130,28 +127,6 @@ def test_the_penalty_is_chosen_against_the_soft_targets() -> None:
     assert fit_linear_probe(features, labels, **arguments).penalty == 0.001
     undecided = np.full((len(labels), 2), 0.5)
     assert fit_linear_probe(features, labels, **arguments, targets=undecided).penalty == 100.0
-
-
-@pytest.mark.parametrize("num_classes", [2, 4])
-def test_gradient_is_that_of_the_objective(num_classes: int) -> None:
-    features, labels = make_data(num_classes, num_rows=20, num_features=3)
-    weights = np.linspace(0.5, 1.5, len(labels))
-    problem = _Problem(features.astype(np.float64) / 100, np.eye(num_classes)[labels], weights, 0.3)
-    shape = (1 if num_classes == 2 else num_classes, 4)
-    point = np.random.default_rng(0).normal(size=shape)
-    numeric = approx_fprime(point.ravel(), lambda flat: problem.objective(flat.reshape(shape))[0], 1e-7)
-    # 1e-5: forward differences
-    np.testing.assert_allclose(problem.objective(point)[1], numeric, rtol=0, atol=1e-5)
-
-
-def test_objective_by_hand() -> None:
-    problem = _Problem(np.array([[1.0], [-1.0]]), np.eye(2)[[1, 1]], np.ones(2), 0.5)
-    loss, gradient = problem.objective(np.array([[np.log(3), 0.0]]))
-    # Probabilities of the label 3/4 and 1/4; the penalty is 0.25 · ln²3.
-    assert loss == pytest.approx(-(np.log(0.75) + np.log(0.25)) / 2 + 0.25 * np.log(3) ** 2, abs=1e-12)
-    assert gradient.tolist() == pytest.approx(
-        [(-0.25 + 0.75) / 2 + 0.5 * np.log(3), (-0.25 - 0.75) / 2], abs=1e-12
-    )
 
 
 def test_converged_means_a_gradient_within_the_tolerance() -> None:
@@ -297,13 +272,6 @@ def test_a_feature_that_never_varies_says_nothing() -> None:
     probe = fit_linear_probe(with_it, labels, num_classes=2, groups=groups, settings=SETTINGS)
     assert probe.weight[0, -1] == 0
     assert np.isfinite(logits_of(probe, with_it)).all()
-
-
-def test_log_softmax_survives_large_logits() -> None:
-    for parameters in (np.array([[1e4, 0.0]]), np.array([[1e4, 0.0], [-1e4, 0.0], [0.0, 0.0]])):
-        result = log_softmax(np.array([[1.0], [-1.0]]), parameters)
-        assert np.isfinite(result).all()
-        np.testing.assert_allclose(np.exp(result).sum(axis=1), 1, rtol=0, atol=1e-12)
 
 
 def test_a_feature_that_hardly_varies_is_not_blown_up_in_new_images() -> None:

@@ -7,23 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, ItemsView, Iterator, KeysView, Mapping
 from functools import lru_cache
-from typing import Literal, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from regraft.backbones.architectures import build_initialised, build_on_meta
-from regraft.backbones.checkpoints import fit_to_architecture, hash_tensors
-from regraft.backbones.covariance import root_of_covariance
-from regraft.backbones.mean_over_positions import mean_over_positions
-from regraft.backbones.memory import require_room_for_weights
+from regraft.backbones.architectures import build_on_meta
+from regraft.backbones.checkpoints import hash_tensors
+from regraft.backbones.networks import build_network
+from regraft.backbones.pooling import Pooling, pool, pool_in_float32
 from regraft.backbones.spec import BackboneSpec, unknown_name
 from regraft.backbones.weights import WeightsReceipt
 from regraft.backbones.zoo import get_spec
-
-Pooling = Literal["mean", "mean_and_deviation", "mean_and_covariance"]
-_LEAST_VARIANCE = 1e-8  # under the root, so that a channel that is the same everywhere has a gradient
 
 
 class StageDict(nn.ModuleDict):
@@ -197,49 +192,16 @@ class Backbone(nn.Module):
         return shorter
 
     def pool(self, activation: Tensor) -> Tensor:
-        """Reduce an activation to one vector an image.
-
-        Args:
-            activation: `(B, C, H, W)` or `(B, N, D)` or `(B, D)`, as a stage gives it.
-
-        Returns:
-            `(B, D)`: as the original network does before its classifier, the mean over positions, or the class token
-            where the network has one; behind it the deviation over positions, or the root of the covariance.
-
-        Raises:
-            ValueError: If it has another number of axes.
-        """
-        if activation.ndim == 2:
-            return activation
-        if activation.ndim not in (3, 4):
-            raise ValueError(f"an activation has 2, 3 or 4 axes, got shape {tuple(activation.shape)}")
-        if self.pooling != "mean":
-            activation = activation.float()
-        if activation.ndim == 3 and self.spec.pooling == "class_token":
-            token, activation = activation[:, 0], activation[:, 1:]
-            mean = token if self.pooling == "mean" else activation.mean(dim=1)
-        elif activation.ndim == 3:
-            token = mean = activation.mean(dim=1)
-        else:
-            token = mean = functional.adaptive_avg_pool2d(activation, 1).flatten(1)
-        if self.pooling == "mean":
-            return token
-        if self.pooling == "mean_and_covariance":
-            channels = activation.transpose(1, 2) if activation.ndim == 3 else activation.flatten(2)
-            return torch.cat([token, root_of_covariance(channels)], dim=1)
-        if activation.ndim == 3:
-            variance = (activation - mean[:, None]).square().mean(dim=1)
-        else:  # var() takes three times as long
-            squares = (activation - mean[:, :, None, None]).square()
-            variance = functional.adaptive_avg_pool2d(squares, 1).flatten(1)
-        return torch.cat([token, (variance + _LEAST_VARIANCE).sqrt()], dim=1)
+        """See `pooling.pool`."""
+        return pool(activation, self.pooling, has_token=self._has_token)
 
     def pool_in_float32(self, activation: Tensor) -> Tensor:
-        """As `pool`, to float32 from any type."""
-        is_half_map = activation.ndim == 4 and activation.dtype in (torch.bfloat16, torch.float16)
-        if is_half_map and self.pooling == "mean":
-            return mean_over_positions(activation)
-        return self.pool(activation.float())
+        """See `pooling.pool_in_float32`."""
+        return pool_in_float32(activation, self.pooling, has_token=self._has_token)
+
+    @property
+    def _has_token(self) -> bool:
+        return self.spec.pooling == "class_token"
 
     def _depth(self, stage: str) -> int:
         names = tuple(self.stages)
@@ -289,38 +251,6 @@ def tensor_digest(module: nn.Module) -> str:
     The same on every device. Equal before and after: nothing moved.
     """
     return hash_tensors([*module.named_parameters(), *module.named_buffers()])
-
-
-def build_network(spec: BackboneSpec, weights: Mapping[str, Tensor] | None) -> nn.Module:
-    """The original network on the CPU with some weights; None for zeros.
-
-    On the meta device first: initialising what is overwritten anyway takes up to 3 s.
-    """
-    model = build_on_meta(spec)
-    require_room_for_weights(model, spec.name)
-    own = model.state_dict()
-    if weights is None:
-        usable = {key: torch.zeros_like(tensor, device="cpu") for key, tensor in own.items()}
-    else:
-        state = fit_to_architecture(
-            weights, model, optional=spec.classifier, origin=f"the state for {spec.name}"
-        )
-        # A classifier of another size is not used: it stays on the meta device, and no stage holds it.
-        fitting = [key for key, tensor in state.items() if key in own and tensor.shape == own[key].shape]
-        usable = {key: state[key].clone() for key in fitting}
-    own.clear()  # not a plain dict: MNASNet asks for the version that a network's own state carries
-    own.update(usable)
-    if _has_derived_buffers(model):
-        model = build_initialised(spec, seed=0)
-        model.load_state_dict(own, strict=False)
-    else:
-        model.load_state_dict(own, strict=False, assign=True)
-    return model
-
-
-def _has_derived_buffers(model: nn.Module) -> bool:
-    """Whether it has buffers that are computed when it is built and that no state dict holds."""
-    return not {name for name, _ in model.named_buffers()} <= model.state_dict().keys()
 
 
 @lru_cache(maxsize=64)

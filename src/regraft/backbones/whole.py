@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from regraft.backbones.backbone import build_network
+from regraft.backbones.networks import build_network
 from regraft.backbones.spec import BackboneSpec, WeightsError
 
 _NUM_CLASSES = 1000

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from regraft.messages import report_progress
 from regraft.training.feature_columns import stage_columns
-from regraft.training.linear_probe import Floats, Ints, SolverSettings, group_folds
+from regraft.training.linear_probe import Ints, SolverSettings, group_folds
 from regraft.training.out_of_fold import predict_held_out
+from regraft.training.penalised_regression import Floats
 
 _TASK = "probing depths"
 

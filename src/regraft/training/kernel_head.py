@@ -11,7 +11,6 @@ from torch import nn
 
 from regraft.heads.kernel import KernelFeatures
 from regraft.training.linear_probe import (
-    Floats,
     Ints,
     LinearProbe,
     SolverSettings,
@@ -19,6 +18,7 @@ from regraft.training.linear_probe import (
     standardisation,
 )
 from regraft.training.nystrom import draw_centres, nystrom_projection
+from regraft.training.penalised_regression import Floats
 from regraft.training.reproducibility import numpy_generator
 
 

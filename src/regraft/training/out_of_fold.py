@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from regraft.training.linear_probe import (
-    AnyFloats,
-    Floats,
     Ints,
     SolverSettings,
     group_folds,
@@ -20,6 +18,7 @@ from regraft.training.linear_probe import (
     standardisation,
 )
 from regraft.training.nystrom import Kernel
+from regraft.training.penalised_regression import AnyFloats, Floats
 
 
 @dataclass(frozen=True)
