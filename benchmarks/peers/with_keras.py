@@ -53,18 +53,17 @@ def train(task: Task, result: Result) -> None:
     with result.phase("head"):
         network = create_model(
             ARCHITECTURE, pretrained=True, pretrained_cfg_overlay={"file": str(task.weights)}, num_classes=0
-        ).eval()  # the guide keeps batch norms as they are in both phases
-        base = keras.layers.TorchModuleWrapper(network, name="base")
-        mean, variance = np.array(MEAN) * 255, (np.array(STD) * 255) ** 2
-        model = keras.Sequential(
-            [
-                keras.layers.RandomFlip("horizontal_and_vertical", seed=task.seed),
-                keras.layers.Normalization(mean=mean, variance=variance),
-                keras.layers.Permute((3, 1, 2)),
-                base,
-                keras.layers.Dense(task.num_classes),
-            ]
         )
+        base = keras.layers.TorchModuleWrapper(
+            network, name="base", output_shape=(None, network.num_features)
+        )
+        mean, variance = np.array(MEAN) * 255, (np.array(STD) * 255) ** 2
+        inputs = keras.Input((SIZE, SIZE, 3))
+        shown = keras.layers.RandomFlip("horizontal_and_vertical", seed=task.seed)(inputs)
+        shown = keras.layers.Normalization(mean=mean, variance=variance)(shown)
+        shown = keras.layers.Permute((3, 1, 2))(shown)
+        features = base(shown, training=False)  # the guide keeps batch norms as they are in both phases
+        model = keras.Model(inputs, keras.layers.Dense(task.num_classes)(features))
         images = Images(task, "train")
         base.trainable = False
         network.requires_grad_(False)
