@@ -3,7 +3,6 @@
 Imports inside the functions, so that a configuration error is told before anything heavy is loaded.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from regraft.options.build_backbone import BuildBackboneOptions
@@ -41,7 +40,17 @@ def extract_features(
     compute: ComputeOptions,
 ) -> Any:
     """Pooled features of every stage, computed while they are saved; only a cut that drops some makes them anew."""
-    return _extract(backbone, pixels, preprocessing, batch_size, compute, views=(0,))
+    from regraft.images.preprocessing import Preprocessing
+    from regraft.training.features import extract_features
+
+    fitted, resolved = Preprocessing.model_validate(preprocessing), compute.resolve()
+    return extract_features(
+        backbone,
+        pixels,
+        fitted,
+        batch_size=resolved.images_a_pass(batch_size, size=fitted.size),
+        compute=resolved,
+    )
 
 
 def extract_view_features(
@@ -54,20 +63,6 @@ def extract_view_features(
 ) -> Any:
     """The same of every further view of the images; of none where only the images themselves are learnt from."""
     from regraft.classifier.views import num_views
-
-    further = range(1, num_views(views))
-    return _extract(backbone, pixels, preprocessing, batch_size, compute, views=further)
-
-
-def _extract(
-    backbone: Any,
-    pixels: Any,
-    preprocessing: dict[str, Any],
-    batch_size: Any,
-    compute: ComputeOptions,
-    *,
-    views: Sequence[int],
-) -> Any:
     from regraft.images.preprocessing import Preprocessing
     from regraft.training.features import extract_features
 
@@ -78,5 +73,5 @@ def _extract(
         fitted,
         batch_size=resolved.images_a_pass(batch_size, size=fitted.size),
         compute=resolved,
-        views=views,
+        views=range(1, num_views(views)),
     )
