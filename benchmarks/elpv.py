@@ -94,7 +94,7 @@ def run(parameters: dict[str, Any], folder: Path, num_seeds: int, splits: list[s
             backbone,
             pixels,
             preprocessing,
-            batch_size=compute.images_a_pass(backbone_options.batch_size, size=pixels.shape[1]),
+            batch_size=compute.images_a_pass(backbone_options.batch_size, size=preprocessing.size),
             compute=compute,
             views=views,
         )

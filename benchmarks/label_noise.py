@@ -119,7 +119,8 @@ def prepare(
         pixels = stored(
             Path(place) / "pixels.npy", normalize_images(index, preprocessing, num_workers=2, block_rows=256)
         )
-        blocks = extract_features(backbone, pixels, preprocessing, batch_size=8, compute=compute)
+        batch_size = compute.images_a_pass(options.batch_size, size=preprocessing.size)
+        blocks = extract_features(backbone, pixels, preprocessing, batch_size=batch_size, compute=compute)
         features = np.array(stored(Path(place) / "features.npy", blocks))
     return index, label_order(source), features, stage_columns(backbone.feature_dims)
 

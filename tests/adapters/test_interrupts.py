@@ -96,3 +96,42 @@ def test_a_database_interrupted_in_its_work_says_nothing(cause: str, is_told: bo
     assert ("Exception during reset" in ended.stderr) == is_told, ended.stderr
     assert ("Traceback" in ended.stderr) == is_told
     assert ended.returncode == status
+
+
+IN_MLFLOW = """
+import logging, os, signal, sqlite3, sys
+import sqlalchemy
+from mlflow.exceptions import MlflowException
+from mlflow.store.db.utils import _get_managed_session_maker
+from regraft.adapters import interrupts
+
+interrupts.raise_on_termination()
+engine = sqlalchemy.create_engine("sqlite://")
+
+def interrupted():
+    if sys.argv[1] == "signal":
+        os.kill(os.getpid(), signal.SIGTERM)
+    raise RuntimeError("a fault of its own")
+
+@sqlalchemy.event.listens_for(engine, "connect")
+def offer(connection, _):
+    connection.create_function("interrupted", 0, interrupted)
+
+try:
+    with _get_managed_session_maker(sqlalchemy.orm.sessionmaker(bind=engine), "sqlite")() as session:
+        session.execute(sqlalchemy.text("SELECT interrupted()"))
+except MlflowException:
+    interrupts.raise_if_received()
+"""
+
+
+@pytest.mark.parametrize(("cause", "is_told", "status"), [("signal", False, 143), ("fault", True, 0)])
+def test_what_sqlite_takes_for_a_fault_of_its_own_says_nothing(
+    cause: str, is_told: bool, status: int
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", IN_MLFLOW, cause], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ("SQLAlchemy database error" in ended.stderr) == is_told, ended.stderr
+    assert ("Traceback" in ended.stderr) == is_told
+    assert ended.returncode == status

@@ -16,10 +16,11 @@ import pytest
 import tracking_sample
 from kedro.io import DatasetError
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from tracking_sample import Stage, free_port, run
 
-from regraft.adapters import present_run, server_faults, tracking
+from regraft.adapters import present_run, run_rows, server_faults, tracking
 from regraft.adapters.tracking_server import TrackingError, TrackingServer, read_options, resolve_server
 
 NODES = ("prepare", "train", "evaluate")
@@ -327,6 +328,20 @@ def test_a_run_interrupted_while_it_is_opened_is_killed(root: Path) -> None:
     assert json.loads(NOTE.read_text()) == {"run_id": the_row_of(root).info.run_id}
     run(root)
     assert sorted(row.info.status for row in rows_of(root)) == ["FINISHED", "KILLED"]
+
+
+@pytest.mark.parametrize(("stopped_by", "status"), [(signal.SIGTERM, "KILLED"), (None, "FAILED")])
+def test_a_run_whose_database_takes_a_signal_for_a_fault_is_killed(
+    root: Path, monkeypatch: pytest.MonkeyPatch, stopped_by: signal.Signals | None, status: str
+) -> None:
+    def update_run(*_arguments: Any, **_settings: Any) -> None:
+        raise MlflowException("(sqlite3.OperationalError) user-defined function raised exception")
+
+    monkeypatch.setattr(MlflowClient, "update_run", update_run)
+    monkeypatch.setattr(run_rows, "received", lambda: stopped_by)
+    with pytest.raises(TrackingError):
+        run(root)
+    assert the_row_of(root).info.status == status
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"run_id": "f00"}'])

@@ -61,8 +61,10 @@ def _raise_where(present: dict[signal.Signals, object]) -> None:
 
     def handle(number: int, frame: FrameType | None) -> None:
         end_at_once_on_signals()  # a second one does not wait
-        # MLflow's database tells, with a traceback, whatever it is interrupted in: its connection is thrown away then.
-        logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
+        # MLflow's database tells, with a traceback, whatever it is interrupted in: its connection is thrown away then,
+        # or SQLite takes the interruption for a fault of its own.
+        for name in ("sqlalchemy.pool", "mlflow.store.db.utils"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         if os.getpid() != pid:  # a forked worker
             os.kill(os.getpid(), number)
         _received.append(signal.Signals(number))

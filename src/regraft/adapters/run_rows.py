@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regraft.adapters.checkout import describe_checkout
+from regraft.adapters.interrupts import received
 from regraft.adapters.live_metrics import metric_key
 from regraft.adapters.orphans import note_of, note_open_run
 from regraft.adapters.tracked_run import (
@@ -83,7 +84,9 @@ def open_run(
                 tags = {_LINEAGE: lineage} | _describe_command() | tags
             tracked.set_tags(tags)
         except BaseException as error:
-            tracked.end("FAILED" if isinstance(error, Exception) else "KILLED")
+            # What a signal interrupts in the database comes out as an error of the database.
+            is_stopped = received() is not None or not isinstance(error, Exception)
+            tracked.end("KILLED" if is_stopped else "FAILED")
             raise
     return tracked
 

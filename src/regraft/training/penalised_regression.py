@@ -17,7 +17,14 @@ AnyFloats = NDArray[np.floating[Any]]  # float32 or float64
 
 @dataclass(frozen=True)
 class PenalisedRegression:
-    """Penalised mean cross-entropy over standardised features; parameters are `(O, D + 1)`, the bias last."""
+    """Mean weighted cross-entropy + penalty / 2 · ‖weight‖²; parameters are `(O, D + 1)`, the bias last.
+
+    Attributes:
+        features: `(N, D)`; products are computed in their type.
+        targets: `(N, K)` class probabilities, rows sum to 1; O is 1 for two classes, else K.
+        weights: `(N,)` what each row's loss counts, mean 1.
+        penalty: Of the weights, not of the bias.
+    """
 
     features: AnyFloats
     targets: Floats
