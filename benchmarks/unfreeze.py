@@ -11,7 +11,6 @@ import json
 import statistics
 import time
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +36,12 @@ from regraft.options.fine_tune import FineTuneOptions
 from regraft.options.ingest import IngestOptions
 from regraft.options.normalize import NormalizeOptions
 from regraft.options.train_head import TrainHeadOptions
-from regraft.save_points import NoSavePoints
+from regraft.save_points import InMemory, NoSavePoints
 from regraft.training.features import extract_features
 from regraft.training.fine_tune import FineTuned, FineTuneSettings, Labelled, fine_tune, labelled
 from regraft.training.head import fit_head
 from regraft.training.interpolation import interpolate
 from regraft.training.reproducibility import Compute, numpy_generator, reproducible
-from regraft.training.search_stages import search_stages
 from regraft.training.stage_training import examples
 
 
@@ -106,37 +104,20 @@ def run(dataset: str, parameters: dict[str, Any], folder: Path, arguments: argpa
             with reproducible(compute):
                 shared: dict[str, Any] = {"compute": compute, "store": store}
                 if name == "auto":
-                    trials = KeptTrials(folder / f"{seed}-trials.json")
-                    found = search_stages(probe, *splits, settings=changed, save_points=trials, **shared)
-                    result: dict[str, Any] = {"chosen": said_in_words(found.unfreeze), "trials": found.rows}
+                    tuned = fine_tune(probe, *splits, settings=changed, save_points=InMemory(), **shared)
+                    result: dict[str, Any] = {"chosen": said_in_words(tuned.unfreeze), "trials": tuned.search}
                 else:
                     tuned = fine_tune(probe, *splits, settings=changed, save_points=NoSavePoints(), **shared)
-                    result = {"best_epoch": tuned.best_epoch}
+                    result = {}
+                result |= {"best_epoch": tuned.best_epoch, "temperature": tuned.temperature}
             result["cpu_seconds"] = time.process_time() - started_s
-            if name != "auto":
-                result |= scores(tuned.classifier, pixels, manifest, compute)
+            result |= scores(tuned.classifier, pixels, manifest, compute)
             if name not in ("auto", "scratch", "none"):
                 result["interpolated"] = interpolated(
                     probe, tuned, splits[1], changed, pixels, manifest, compute, store
                 )
             (folder / f"{seed}-{name}.json").write_text(json.dumps(result, indent=1))
             print(f"{folder.name}, seed {seed}, {name}: {brief(result)}", flush=True)
-
-
-@dataclass(frozen=True)
-class KeptTrials:
-    """Keeps the trials of a search in a file: a stopped search goes on (its CPU seconds are then those since)."""
-
-    path: Path
-
-    def is_due(self) -> bool:
-        return False
-
-    def read(self, _name: str) -> bytes | None:
-        return self.path.read_bytes() if self.path.exists() else None
-
-    def write(self, _name: str, data: bytes) -> None:
-        self.path.write_bytes(data)
 
 
 def prepare(
@@ -244,10 +225,8 @@ def interpolated(
 
 
 def brief(result: dict[str, Any]) -> str:
-    if "chosen" in result:
-        return f"{result['chosen']} ({result['cpu_seconds']:.0f} CPU s)"
     return (
-        f"test {result['test_accuracy']:.2%}, log-loss {result['test_log_loss']:.4f} "
+        f"{result.get('chosen', '')} test {result['test_accuracy']:.2%}, log-loss {result['test_log_loss']:.4f} "
         f"({result['cpu_seconds']:.0f} CPU s)"
     )
 
@@ -261,7 +240,7 @@ def value_of(result: dict[str, Any], key: str) -> float:
 def show(name: str, folder: Path) -> None:
     """Mean test scores of every candidate over the seeds that are whole, and what the search's choices give."""
     by_seed: dict[str, dict[str, Any]] = defaultdict(dict)
-    for path in set(folder.glob("*-*.json")) - set(folder.glob("*-trials.json")):
+    for path in folder.glob("*-*.json"):
         seed, _, candidate = path.stem.partition("-")
         by_seed[seed][candidate] = json.loads(path.read_text())
     # Seeds that have all that any seed has: no mean is over other seeds than its neighbour's.
@@ -270,9 +249,6 @@ def show(name: str, folder: Path) -> None:
     if not whole:
         print(f"{name}: nothing is whole yet")
         return
-    for found in whole:
-        chosen = found[found["auto"]["chosen"]]
-        found["auto"] = {**chosen, "cpu_seconds": found["auto"]["cpu_seconds"] + chosen["cpu_seconds"]}
     print(f"\n{name}: mean over {len(whole)} seeds")
     print(f"{'':12s} {'test accuracy':>14s} {'log-loss':>9s} {'interpolated':>19s} {'CPU s':>7s}")
     means = {

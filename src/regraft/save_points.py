@@ -22,6 +22,10 @@ class SavePoints(Protocol):
         """Keep bytes under a name in the place of what was there; a killed process leaves one or the other."""
         ...
 
+    def forget(self, name: str) -> None:
+        """Keep nothing under a name any longer; it may have had nothing."""
+        ...
+
 
 class NoSavePoints:
     """Keeps nothing: for work that is done again if it is interrupted."""
@@ -36,3 +40,29 @@ class NoSavePoints:
 
     def write(self, name: str, data: bytes) -> None:
         """Forget it."""
+
+    def forget(self, name: str) -> None:
+        """Nothing was kept."""
+
+
+class InMemory:
+    """Keeps bytes as long as it lives itself: for work that one process leaves and comes back to."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    def is_due(self) -> bool:
+        """Never: nothing would outlive a kill."""
+        return False
+
+    def read(self, name: str) -> bytes | None:
+        """See `SavePoints.read`."""
+        return self._kept.get(name)
+
+    def write(self, name: str, data: bytes) -> None:
+        """See `SavePoints.write`."""
+        self._kept[name] = data
+
+    def forget(self, name: str) -> None:
+        """See `SavePoints.forget`."""
+        self._kept.pop(name, None)

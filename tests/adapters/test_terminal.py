@@ -185,6 +185,18 @@ def test_a_second_run_in_one_process_starts_anew(
             },
             "best epoch 1 of 2; val log-loss 0.400 -> 0.300, accuracy 0.800 -> 0.900",
         ),
+        (
+            "fine_tune_history",
+            {
+                "best_epoch": 1,
+                "temperature": 1.5,
+                "rows": [
+                    {"val_log_loss": 0.4, "val_calibrated_log_loss": 0.4, "val_accuracy": 0.8},
+                    {"val_log_loss": 0.45, "val_calibrated_log_loss": 0.35, "val_accuracy": 0.9},
+                ],
+            },
+            "best epoch 1 of 1; val log-loss 0.400 -> 0.350, accuracy 0.800 -> 0.900",
+        ),
         ("balance", {"chosen": "class_weights"}, "balance class_weights"),
         ("balance", {"chosen": "none"}, ""),
         ("image_index", range(2624), "2,624 images"),

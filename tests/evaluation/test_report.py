@@ -102,7 +102,9 @@ def render(tables: Any) -> str:
     return render_with(metrics, figures)
 
 
-def render_with(metrics: Any, figures: Any, split_kinds: Any = SPLIT_KINDS) -> str:
+def render_with(
+    metrics: Any, figures: Any, split_kinds: Any = SPLIT_KINDS, *, history: dict[str, Any] = SEARCHED
+) -> str:
     with house_style():
         sheet = new_figure(1, 1)
     return report.render_report(
@@ -111,12 +113,23 @@ def render_with(metrics: Any, figures: Any, split_kinds: Any = SPLIT_KINDS) -> s
         title="solar & cells",
         split_kinds=split_kinds,
         balance=BALANCE,
-        fine_tune_history=SEARCHED,
+        fine_tune_history=history,
         data_card=DATA_CARD,
         contact_sheet=sheet,
         ingest_report=INGEST_REPORT,
         settings=SETTINGS,
     )
+
+
+@pytest.mark.parametrize(("temperature", "is_told"), [(1.374, True), (1.0, False)])
+def test_what_was_made_less_sure_is_told_beside_its_calibration(
+    build_tables: Callable, temperature: float, is_told: bool
+) -> None:
+    with house_style():
+        figures = {"calibration": new_figure(1, 1)}
+    metrics = measure(*build_tables(), num_resamples=100, confidence=0.95, seed=0)
+    page = render_with(metrics, figures, history=SEARCHED | {"temperature": temperature})
+    assert ("its logits are divided by 1.37;" in page) == is_told
 
 
 class Resources(HTMLParser):

@@ -268,6 +268,9 @@ class MemorySavePoints:
     def write(self, name: str, data: bytes) -> None:
         self.kept[name] = data
 
+    def forget(self, name: str) -> None:
+        self.kept.pop(name, None)
+
 
 def test_what_was_read_before_a_kill_is_not_read_again(
     project: Path, save_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch

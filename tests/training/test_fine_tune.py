@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,8 @@ from regraft.backbones.backbone import tensor_digest
 from regraft.backbones.stage_choice import LastStages
 from regraft.classifier import Classifier, classifier_bytes
 from regraft.classifier.classifier import normalize_pixels
-from regraft.save_points import NoSavePoints, SavePoints
+from regraft.messages import PROGRESS_LOGGER
+from regraft.save_points import InMemory, NoSavePoints, SavePoints
 from regraft.training.balance import Balance, even_weights, learning_shares
 from regraft.training.fine_tune import (
     FineTuned,
@@ -50,6 +52,7 @@ SETTINGS = FineTuneSettings(
     views_per_image=None,
     averaging=0.0,
     interpolate="none",
+    calibrate=False,
     seed=0,
 )
 TAKE_THE_BEST = SearchSettings(rounds=2, min_updates=1, noise=0.0)
@@ -293,14 +296,30 @@ def test_auto_searches_and_then_trains_what_it_found(tune: Tune, shapes: tuple[L
     assert trained == [*chosen[0]["stages"], "head"]
 
 
-def test_short_trainings_average_over_the_same_part_of_them(
+def test_a_candidate_is_measured_as_far_as_its_training_has_come(
     tune: Tune, shapes: tuple[Labelled, Labelled]
 ) -> None:
-    changes: dict[str, Any] = {"val": shapes[0], "search": TAKE_THE_BEST, "learning_rate": 1e-4}
-    found = tune(unfreeze="auto", averaging=0.9, max_epochs=4, **changes)
-    (row,) = [row for row in found.search if (row["candidate"], row["epochs"]) == ("last 2", 1)]
-    alone = tune(unfreeze=LastStages(2), averaging=0.9**4, max_epochs=1, **changes)
-    assert row["val_log_loss"] == min(one["val_log_loss"] for one in alone.history)
+    changes: dict[str, Any] = {"val": shapes[0], "averaging": 0.9, "max_epochs": 4, "learning_rate": 1e-4}
+    found = tune(unfreeze="auto", search=TAKE_THE_BEST, **changes)
+    (row,) = [row for row in found.search if (row["candidate"], row["epochs"]) == ("last 2", 2)]
+    alone = tune(unfreeze=LastStages(2), **changes)
+    assert row["val_log_loss"] == min(one["val_log_loss"] for one in alone.history[:3])
+
+
+@pytest.mark.parametrize("save_points", [InMemory(), NoSavePoints()])
+def test_the_chosen_candidate_is_not_trained_again_where_something_is_kept(
+    tune: Tune, shapes: tuple[Labelled, Labelled], save_points: SavePoints, caplog: pytest.LogCaptureFixture
+) -> None:
+    changes: dict[str, Any] = {"val": shapes[0], "max_epochs": 4, "search": TAKE_THE_BEST}
+    with caplog.at_level(logging.DEBUG, PROGRESS_LOGGER):
+        found = tune(unfreeze="auto", save_points=save_points, **changes)
+    tasks = [record.task for record in caplog.records if record.name == PROGRESS_LOGGER]  # type: ignore[attr-defined]
+    assert any(task.startswith("trying unfreeze") for task in tasks)
+    is_trained_again = any(task.startswith("fine-tuning") for task in tasks)
+    assert is_trained_again == isinstance(save_points, NoSavePoints)
+    assert classifier_bytes(found.classifier) == classifier_bytes(
+        tune(unfreeze=found.unfreeze, **changes).classifier
+    )
 
 
 def test_auto_hands_the_probe_back_where_training_makes_it_worse(
@@ -501,6 +520,52 @@ def test_the_best_epoch_is_handed_back_though_later_ones_are_worse(
     assert losses[-1] > losses[result.best_epoch] + 0.01
     # 1e-6: what is frozen runs with its norms folded in
     assert log_loss(result.classifier, shapes[1]) == pytest.approx(losses[result.best_epoch], abs=1e-6)
+
+
+@pytest.fixture
+def partly_wrong(shapes: tuple[Labelled, Labelled]) -> Labelled:
+    """A third of the labels is another: whoever is sure of the right ones is too sure."""
+    labels = shapes[0].labels
+    return Labelled(shapes[0].pixels, np.where(np.arange(len(labels)) // 3 % 3, labels, (labels + 1) % 3))
+
+
+def test_what_was_trained_is_made_less_sure_as_val_asks(tune: Tune, partly_wrong: Labelled) -> None:
+    changes = ONE_SMALL_STEP | {"train": partly_wrong, "val": partly_wrong}
+    plain, calibrated = (tune(calibrate=calibrate, **changes) for calibrate in (False, True))
+    assert plain.best_epoch == calibrated.best_epoch == 1
+    assert plain.temperature == 1
+    assert calibrated.temperature > 1.5
+    for name, tensor in plain.classifier.state_dict().items():
+        divided = tensor / calibrated.temperature if name.startswith("head.") else tensor
+        assert torch.equal(calibrated.classifier.state_dict()[name], divided), name
+    row = calibrated.history[1]
+    assert row["val_calibrated_log_loss"] < row["val_log_loss"] - 0.1
+    assert log_loss(calibrated.classifier, partly_wrong) == pytest.approx(
+        row["val_calibrated_log_loss"], abs=1e-5
+    )
+
+
+def test_a_probe_that_is_handed_back_is_not_made_less_sure(
+    tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled], partly_wrong: Labelled
+) -> None:
+    for changes in (
+        {"val": wrong(shapes[0])},
+        {"val": partly_wrong, "unfreeze": "none"},
+        ONE_SMALL_STEP | {"train": partly_wrong, "val": partly_wrong, "interpolate": 0.0},
+    ):
+        result = tune(calibrate=True, **changes)
+        assert result.temperature == 1
+        assert classifier_bytes(result.classifier) == classifier_bytes(fitted_probe)
+
+
+def test_an_epoch_that_is_only_too_sure_is_not_passed_over(tune: Tune, partly_wrong: Labelled) -> None:
+    by_loss, by_calibrated = (
+        tune(train=partly_wrong, val=partly_wrong, max_epochs=4, learning_rate=1e-3, selection_metric=metric)
+        for metric in ("log_loss", "calibrated_log_loss")
+    )
+    assert by_loss.history == by_calibrated.history
+    for result, name in ((by_loss, "val_log_loss"), (by_calibrated, "val_calibrated_log_loss")):
+        assert result.best_epoch == int(np.argmin([row[name] for row in result.history]))
 
 
 def test_selection_metric_chooses_the_epoch(tune: Tune, shapes: tuple[Labelled, Labelled]) -> None:
@@ -714,6 +779,9 @@ class Interrupting:
         self.num_writes += 1
         if self.num_writes == self.kill_after:
             raise KilledError
+
+    def forget(self, name: str) -> None:
+        self.kept.pop(name, None)
 
 
 # 4 updates an epoch, a save point after each (the last of an epoch after measuring): 1 + 4 + 4

@@ -13,7 +13,7 @@ from regraft.training.feature_columns import stage_columns
 from regraft.training.head import NotConvergedError, fit_head
 from regraft.training.linear_probe import SolverSettings, fit_linear_probe
 from regraft.training.mlp_head import MlpSettings
-from regraft.training.units import group_numbers, units_of_training
+from regraft.training.units import units_of, units_of_training
 
 LINEAR = SolverSettings(penalties=(1.0, 0.1), num_folds=3, tolerance=1e-6, max_iterations=1000, seed=0)
 MLP = MlpSettings(learning_rate=5e-2, weight_decay=0.01, batch_size=16, max_epochs=100, patience=3, seed=0)
@@ -188,7 +188,7 @@ def test_several_targets_are_refused(backbone: Backbone) -> None:
 def test_an_image_without_group_is_a_group_of_its_own() -> None:
     for missing in (None, np.nan, pd.NA):
         manifest = pd.DataFrame({"group": ["a", missing, "b", "a", missing]}, index=[7, 8, 9, 10, 11])
-        first, alone, second, again, other = group_numbers(manifest).tolist()
+        first, alone, second, again, other = units_of(manifest).tolist()
         assert first == again
         assert len({first, alone, second, other}) == 4
 

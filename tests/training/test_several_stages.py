@@ -25,6 +25,7 @@ SETTINGS = FineTuneSettings(
     start="probe",
     search=SearchSettings(rounds=2, min_updates=1, noise=1.0),
     interpolate="none",
+    calibrate=False,
     batch_norm="frozen",
     depthwise="trained",
     optimiser=OptimiserSettings(1e-3, 0.8, 0.0, 0.0, 5.0),

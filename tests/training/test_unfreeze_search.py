@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from regraft.backbones.stage_choice import LastStages, Unfreeze, said_in_words, said_unfreeze
-from regraft.save_points import NoSavePoints
+from regraft.save_points import InMemory, NoSavePoints
 from regraft.training.unfreeze_search import (
     Found,
     SearchSettings,
@@ -23,22 +23,26 @@ NOISE = np.random.default_rng(0).normal(0, 0.3, 40)
 
 def trial(unfreeze: Unfreeze, costs: Sequence[float], epochs: int = 1) -> Trial:
     mean = float(np.mean(costs))
-    return Trial(said_unfreeze(unfreeze), (), epochs, epochs, mean, 0.5, tuple(map(float, costs)))
+    return Trial(said_unfreeze(unfreeze), (), epochs, epochs, mean, mean, 0.5, tuple(map(float, costs)))
 
 
 class Trainer:
-    """Knows what every candidate will cost; keeps what it was asked."""
+    """Knows what every candidate will cost; keeps what it was asked, and what was dropped."""
 
     def __init__(self, costs: Mapping[str, float], kill_after: int | None = None) -> None:
         self.costs, self.kill_after = costs, kill_after
         self.asked: list[tuple[str, int]] = []
+        self.dropped: list[str] = []
 
-    def __call__(self, unfreeze: Unfreeze, epochs: int) -> Trial:
+    def train(self, unfreeze: Unfreeze, epochs: int) -> Trial:
         if len(self.asked) == self.kill_after:
             raise KeyboardInterrupt
         name = said_in_words(unfreeze)
         self.asked.append((name, epochs))
         return trial(unfreeze, self.costs[name] + NOISE, epochs)
+
+    def drop(self, unfreeze: Unfreeze) -> None:
+        self.dropped.append(said_in_words(unfreeze))
 
 
 COSTS = {"none": 1.0, "last 1": 0.9, "last 2": 0.7, "last 3": 0.5, "first": 0.8, "all": 0.6}
@@ -72,25 +76,30 @@ def search() -> Callable[..., tuple[Found, Trainer]]:
     return run
 
 
-def test_half_go_on_for_twice_as_long_and_the_best_wins(search: Callable[..., tuple[Found, Trainer]]) -> None:
+def test_half_go_on_to_twice_as_many_epochs_and_the_best_wins(
+    search: Callable[..., tuple[Found, Trainer]],
+) -> None:
     found, trainer = search()
     assert trainer.asked == [
         ("none", 0),
-        *[(name, 1) for name in ("last 1", "last 2", "last 3", "first", "all")],
-        *[(name, 2) for name in ("last 2", "last 3", "all")],
-        *[(name, 4) for name in ("last 3", "all")],
+        *[(name, 2) for name in ("last 1", "last 2", "last 3", "first", "all")],
+        *[(name, 4) for name in ("last 2", "last 3", "all")],
+        *[(name, 8) for name in ("last 3", "all")],
     ]
+    assert trainer.dropped == ["last 1", "first", "last 2"]
     assert found.unfreeze == LastStages(3)
     chosen = [row for row in found.rows if row["is_chosen"]]
-    assert [(row["candidate"], row["epochs"]) for row in chosen] == [("last 3", 4)]
+    assert [(row["candidate"], row["epochs"]) for row in chosen] == [("last 3", 8)]
     assert [row["candidate"] for row in found.rows if row["is_final"]] == ["none", "last 3", "all"]
 
 
-def test_short_trainings_have_so_many_updates_and_none_is_done_twice(
+def test_a_round_has_so_many_updates_and_none_is_done_twice(
     search: Callable[..., tuple[Found, Trainer]],
 ) -> None:
     _, trainer = search(min_updates=31)
-    assert [epochs for _, epochs in trainer.asked] == [0] + 5 * [4], "the later rounds ask for no more"
+    assert [epochs for _, epochs in trainer.asked] == [0] + 5 * [4] + 2 * [8], (
+        "the second round asks for no more"
+    )
     _, trainer = search(min_updates=10_000, max_epochs=5)
     assert {epochs for _, epochs in trainer.asked} == {0, 5}
 
@@ -122,30 +131,16 @@ def test_rows_tell_the_paired_difference_with_its_interval(
     search: Callable[..., tuple[Found, Trainer]],
 ) -> None:
     found, _ = search()
-    (row,) = [row for row in found.rows if row["candidate"] == "all" and row["epochs"] == 4]
+    (row,) = [row for row in found.rows if row["candidate"] == "all" and row["epochs"] == 8]
     # The same noise on both sides: the difference is known exactly, however noisy each is
     assert row["worse_than_best"] == pytest.approx(0.1)
     assert row["worse_than_best_low"] == pytest.approx(0.1)
     assert row["worse_than_best_high"] == pytest.approx(0.1)
 
 
-class Kept:
-    def __init__(self) -> None:
-        self.data: dict[str, bytes] = {}
-
-    def is_due(self) -> bool:
-        return False
-
-    def read(self, name: str) -> bytes | None:
-        return self.data.get(name)
-
-    def write(self, name: str, data: bytes) -> None:
-        self.data[name] = data
-
-
 def test_a_killed_search_goes_on_to_the_same_choice(search: Callable[..., tuple[Found, Trainer]]) -> None:
     whole, all_asked = search()
-    save_points = Kept()
+    save_points = InMemory()
     killed = Trainer(COSTS, kill_after=4)
     with pytest.raises(KeyboardInterrupt):
         search(trainer=killed, save_points=save_points)
@@ -155,7 +150,7 @@ def test_a_killed_search_goes_on_to_the_same_choice(search: Callable[..., tuple[
 
 
 def test_trials_of_another_search_are_not_believed(search: Callable[..., tuple[Found, Trainer]]) -> None:
-    save_points = Kept()
+    save_points = InMemory()
     search(save_points=save_points, key="one")
     _, trainer = search(save_points=save_points, key="other")
     assert len(trainer.asked) == 11

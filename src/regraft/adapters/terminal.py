@@ -171,12 +171,13 @@ def _measured(metrics: Mapping[str, Any]) -> str:
 def _fine_tuning(history: Mapping[str, Any]) -> str:
     rows = history["rows"]
     best = rows[history["best_epoch"]]
+    log_loss = best["val_log_loss" if history.get("temperature", 1) == 1 else "val_calibrated_log_loss"]
     chosen = next(
         (f"{row['candidate']} chosen; " for row in history.get("search", ()) if row["is_chosen"]), ""
     )
     return (
         f"{chosen}best epoch {history['best_epoch']} of {len(rows) - 1}; val log-loss {rows[0]['val_log_loss']:.3f} -> "
-        f"{best['val_log_loss']:.3f}, accuracy {rows[0]['val_accuracy']:.3f} -> {best['val_accuracy']:.3f}"
+        f"{log_loss:.3f}, accuracy {rows[0]['val_accuracy']:.3f} -> {best['val_accuracy']:.3f}"
     )
 
 

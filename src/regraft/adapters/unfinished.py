@@ -89,6 +89,10 @@ class SavePointFolder(AbstractDataset[Any, Any]):
             aside.write_bytes(data)
         self._last_s = time.monotonic()
 
+    def forget(self, name: str) -> None:
+        """See `SavePoints.forget`."""
+        (self._folder / name).unlink(missing_ok=True)
+
     def _describe(self) -> dict[str, Any]:
         return {"folder": self._folder.as_posix()}
 

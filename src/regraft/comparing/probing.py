@@ -25,7 +25,7 @@ from regraft.training.feature_columns import stage_columns
 from regraft.training.head import fit_head
 from regraft.training.linear_probe import SolverSettings
 from regraft.training.reproducibility import Compute, map_streams
-from regraft.training.units import group_numbers
+from regraft.training.units import units_of
 
 _TIMED_IMAGES = 64
 
@@ -93,7 +93,7 @@ def probe_candidate(candidate: Candidate, bench: Bench, settings: SolverSettings
         held_out = held_out_probabilities(
             np.ascontiguousarray(features[seen, at_cut]),
             bench.labels[seen],
-            groups=group_numbers(bench.manifest.iloc[seen]),
+            groups=units_of(bench.manifest.iloc[seen]),
             num_classes=len(head.target.label_names),
             settings=settings,
         )

@@ -18,7 +18,7 @@ from regraft.comparing.bench import Stopwatch
 from regraft.comparing.sweep import Outcome, Setting
 from regraft.heads.layers import AnyLayers
 from regraft.images.preprocessing import Preprocessing
-from regraft.save_points import NoSavePoints
+from regraft.save_points import InMemory
 from regraft.training.border import ArrayStore
 from regraft.training.fine_tune import FineTuneSettings, fine_tune, labelled
 from regraft.training.head import HeadSettings, fit_head
@@ -102,7 +102,7 @@ def try_setting(setting: Setting, bench: TrialBench) -> Outcome:
             settings=replace(bench.fine_tune, optimiser=optimiser, views=setting.views),
             compute=bench.compute,
             store=bench.activations,
-            save_points=NoSavePoints(),
+            save_points=InMemory(),
         )
     best = result.history[result.best_epoch]
-    return Outcome(best["val_log_loss"], best["val_accuracy"], result.best_epoch, watch.cost.seconds)
+    return Outcome(result.val_log_loss, best["val_accuracy"], result.best_epoch, watch.cost.seconds)

@@ -27,6 +27,8 @@ from regraft.training.fine_tune import FineTuneSettings, Labelled, fine_tune, la
 from regraft.training.linear_probe import SolverSettings
 
 _TRIAL_IMAGES, _TRIAL_VAL_IMAGES, _TRIAL_EPOCHS = 32, 8, 2
+# What a search takes, in trainings of all stages: seven candidates, most of them cheaper
+_SEARCHED = 4.5
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def estimate_seconds(probed: Probed, bench: Bench, recipe: Recipe) -> float:
     settings, pixels = recipe.fine_tune, probed.on_bench.pixels()
     is_searched = settings.unfreeze == "auto"
     if is_searched:
-        settings = replace(settings, unfreeze="all")  # the dearest that the search may choose
+        settings = replace(settings, unfreeze="all")  # the dearest that the search tries
     train = _first_images(pixels, bench, "train", _TRIAL_IMAGES)
     val = _first_images(pixels, bench, "val", _TRIAL_VAL_IMAGES)
     seconds = []
@@ -165,7 +167,7 @@ def estimate_seconds(probed: Probed, bench: Bench, recipe: Recipe) -> float:
     pass_s = probed.on_bench.preparation_cost().seconds / len(bench.manifest)
     frozen = pass_s * (settings.num_kept_views * num_train + num_val)
     training = settings.max_epochs * step_s * (num_train + num_val / 3)
-    return frozen + training * (2 if is_searched else 1)  # a search of a few short trainings comes before
+    return frozen + training * (_SEARCHED if is_searched else 1)
 
 
 class _InMemory:

@@ -14,7 +14,7 @@ from regraft.evaluation.intervals import Bootstrap, resample_weights
 from regraft.evaluation.metrics import FloatArray, IntArray
 from regraft.training.depth import DepthProbe, probe_depths
 from regraft.training.linear_probe import SolverSettings
-from regraft.training.units import group_numbers
+from regraft.training.units import units_of
 
 DepthMetric = Literal["accuracy", "log_loss"]
 _SIGN = {"accuracy": 1, "log_loss": -1}
@@ -58,7 +58,7 @@ def score_depths(
         feature_dims,
         labels,
         num_classes=len(names),
-        groups=group_numbers(train),
+        groups=units_of(train),
         settings=settings,
     )
     table = measure_depths(probes, labels, groups=groups, bootstrap=bootstrap)

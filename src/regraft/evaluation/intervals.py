@@ -11,6 +11,7 @@ import numpy as np
 
 from regraft.evaluation.metrics import METRICS, FloatArray, IntArray, check_scores
 from regraft.evaluation.reweighted import prepare
+from regraft.training.units import group_numbers
 
 _CHUNK_VALUES = 1 << 21  # resamples × images held at once: 16 MiB a float64 array
 
@@ -181,7 +182,7 @@ def resample_weights(
     Raises:
         ValueError: If groups is of another length than N.
     """
-    unit_of_image = group_numbers(num_images, groups)
+    unit_of_image = unit_numbers(num_images, groups)
     num_units = int(unit_of_image.max()) + 1
     generator = np.random.default_rng(bootstrap.seed)
     chunk = max(1, _CHUNK_VALUES // num_images)
@@ -193,7 +194,7 @@ def resample_weights(
         yield counts.T.astype(np.float64)[unit_of_image]
 
 
-def group_numbers(num_images: int, groups: Sequence[str | None] | None) -> IntArray:
+def unit_numbers(num_images: int, groups: Sequence[str | None] | None) -> IntArray:
     """`(N,)` int64: the number of each image's group, from 0; an image without a group is one of its own.
 
     Raises:
@@ -205,9 +206,7 @@ def group_numbers(num_images: int, groups: Sequence[str | None] | None) -> IntAr
         raise ValueError(
             f"{len(groups)} groups for {num_images} images; give one an image, None where it has none"
         )
-    names = [("image", str(row)) if group is None else ("group", group) for row, group in enumerate(groups)]
-    number = {name: index for index, name in enumerate(dict.fromkeys(names))}
-    return np.array([number[name] for name in names], dtype=np.int64)
+    return group_numbers(groups)
 
 
 def _estimate(value: float, resampled: FloatArray, confidence: float) -> Estimate:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from regraft.evaluation.baselines import group_majority_predictions, majority_label, majority_predictions
-from regraft.evaluation.intervals import Bootstrap, bootstrap_intervals, bootstrap_models, group_numbers
+from regraft.evaluation.intervals import Bootstrap, bootstrap_intervals, bootstrap_models, unit_numbers
 from regraft.evaluation.label_noise import measure_label_noise
 from regraft.evaluation.metadata_model import metadata_predictions
 from regraft.evaluation.metrics import IntArray, confusion_matrix, per_class_table
@@ -118,7 +118,7 @@ def _groups_to_resample(
     named = set(scores.groups) - {None}
     is_held_out = bool(named) and not named & elsewhere
     return (
-        scores.groups if is_held_out and len(set(group_numbers(len(scores.ids), scores.groups))) > 1 else None
+        scores.groups if is_held_out and len(set(unit_numbers(len(scores.ids), scores.groups))) > 1 else None
     )
 
 
@@ -193,7 +193,7 @@ def _class_counts(manifest: pd.DataFrame, split: str, label_names: Sequence[str]
 
 def _unit(scores: SplitScores, groups: tuple[str | None, ...] | None) -> dict[str, str | int]:
     """What is drawn in a resample of a split, and how many of it there are."""
-    num_units = int(group_numbers(len(scores.ids), groups).max()) + 1
+    num_units = int(unit_numbers(len(scores.ids), groups).max()) + 1
     return {"unit": "image" if groups is None else "group", "num_units": num_units}
 
 

@@ -36,7 +36,7 @@ CAPTIONS = {
     "calibration": "Images in bins by the probability of the predicted class; the larger the dot, the more "
     "images. On the dashed line a confidence of 80 % is right in 80 % of cases.",
     "training": "How the head and the fine-tuning went. Train losses include augmentation and label "
-    "smoothing, so they can lie above val.",
+    "smoothing, so they can lie above val. Calibrated: the loss were the model not too sure of itself.",
     "contact_sheet": "Any of the training images, as the network sees them.",
     "mistakes": "A wrong label, an odd image, or something learnt wrongly: worth a look, one by one.",
 }
@@ -66,7 +66,7 @@ def render_report(
         title: Heading of the page, for instance the name of the model.
         split_kinds: What `compare_split_kinds` gave.
         balance: What `fit_balanced_head` chose.
-        fine_tune_history: What was searched and interpolated while fine-tuning.
+        fine_tune_history: What was searched, interpolated and calibrated while fine-tuning.
         data_card: What `describe_data` gave.
         contact_sheet: Training images of each class.
         ingest_report: What ingest found: numbers, texts, and lists or mappings of them; long lists are cut,
@@ -89,14 +89,14 @@ def render_report(
         warnings=ingest_report.get("warnings", []),
         notes=metrics["notes"],
         comparison=comparison_rows(metrics),
-        figures=[_picture(name, figure) for name, figure in figures.items()],
+        figures=[_picture(name, figure, fine_tune_history) for name, figure in figures.items()],
         per_class=class_rows(metrics),
         counts=count_rows(metrics),
         split_kinds=split_kinds_table(split_kinds),
         balance=balance_table(balance),
         unfreezing=unfreezing_tables(fine_tune_history),
         label_noise=label_noise_table(metrics["label_noise"]),
-        contact_sheet=_picture("contact_sheet", contact_sheet),
+        contact_sheet=_picture("contact_sheet", contact_sheet, fine_tune_history),
         card_notes=data_card["notes"],
         card=list(tables_of({key: value for key, value in data_card.items() if key not in _SHOWN_ELSEWHERE})),
         facts=list(tables_of(ingest_report)),
@@ -105,13 +105,20 @@ def render_report(
     )
 
 
-def _picture(name: str, figure: Figure) -> dict[str, Any]:
+def _picture(name: str, figure: Figure, fine_tune_history: Mapping[str, Any]) -> dict[str, Any]:
     """A figure as the page holds it."""
+    caption = CAPTIONS.get(name, "")
+    temperature = fine_tune_history.get("temperature", 1)
+    if name == "calibration" and temperature > 1:
+        caption += (
+            f" On val the fine-tuned model was too sure of itself, so its logits are divided by {temperature:.3g}; the "
+            "likeliest class stays."
+        )
     return {
         "name": name,
         "png": base64.b64encode(png_bytes(figure)).decode(),
         "width": round(figure.get_size_inches()[0] * _PIXELS_PER_INCH),
-        "caption": CAPTIONS.get(name, ""),
+        "caption": caption,
     }
 
 

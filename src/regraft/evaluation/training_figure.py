@@ -21,8 +21,8 @@ def training_figure(head_history: History, fine_tune_history: History) -> Figure
     Args:
         head_history: A row a penalty (`penalty`, `cv_log_loss`, where it was cross-validated) or an epoch
             (`epoch`, `train_loss`, `val_log_loss`).
-        fine_tune_history: A row an epoch: `epoch`, `train_loss`, `val_log_loss`, `val_accuracy`,
-            `learning_rate`; what epoch 0, the probe, has not is absent or None.
+        fine_tune_history: A row an epoch: `epoch`, `train_loss`, `val_log_loss`, `val_calibrated_log_loss`,
+            `val_accuracy`, `learning_rate`; what epoch 0, the probe, has not is absent or None.
     """
     figure = new_figure(9.6, 6.0)
     (head, loss), (accuracy, rate) = figure.subplots(2, 2)
@@ -31,7 +31,9 @@ def training_figure(head_history: History, fine_tune_history: History) -> Figure
     train_style = {"color": BASELINE_COLOUR, "marker": "s"}
     _draw(loss, fine_tune_history, "epoch", "train_loss", {**train_style, "label": "train"})
     _draw(loss, fine_tune_history, "epoch", "val_log_loss", {"color": colour, "marker": "D", "label": "val"})
-    _mark_lowest(loss, fine_tune_history, "epoch", "val_log_loss")
+    calibrated = {"color": colour, "marker": "d", "linestyle": "--", "label": "val, calibrated"}
+    _draw(loss, fine_tune_history, "epoch", "val_calibrated_log_loss", calibrated)
+    _mark_lowest(loss, fine_tune_history, "epoch", "val_calibrated_log_loss")
     _draw(accuracy, fine_tune_history, "epoch", "val_accuracy", {"color": colour, "marker": "D"})
     _draw(rate, fine_tune_history, "epoch", "learning_rate", train_style)
     loss.set_title("Fine-tuning: log loss")

@@ -57,6 +57,7 @@ class FineTuneOptions(Options):
         scratch: See there.
         search: How `unfreeze: auto` searches.
         interpolate: The model kept lies between the probe (0) and the best epoch (1).
+        calibrate: Whether its probabilities are made less sure where `val` says so; the classes stay.
         unfreeze: Which stages are trained: `none`, `first`, `all`, `auto`, `{last: 3}`, or their names.
         batch_norm: Whether statistics of norms stay those of the pretraining or adapt in the trained stages.
         depthwise: Whether depthwise convolutions of those stages move too; on a CPU that doubles a step.
@@ -67,7 +68,7 @@ class FineTuneOptions(Options):
         max_gradient_norm: Longer gradients are shortened to it.
         max_epochs: Epochs at most; the cosine spans them all.
         patience: Epochs without a better `selection_metric` on `val` after which training stops.
-        selection_metric: What the best epoch is best at.
+        selection_metric: What the best epoch is best at; `calibrated_log_loss` is log-loss without being too sure.
         batch_size: Images an update.
         micro_batch_size: Images whose gradient is computed at once; several run side by side on a CPU.
         label_smoothing: Fraction of each label spread over all classes.
@@ -82,6 +83,7 @@ class FineTuneOptions(Options):
     scratch: ScratchOptions
     search: SearchOptions
     interpolate: Literal["none", "auto"] | Annotated[float, Field(ge=0, le=1)]
+    calibrate: bool
     unfreeze: Annotated[Unfreeze, PlainValidator(parse_unfreeze), PlainSerializer(said_unfreeze)]
     batch_norm: Literal["frozen", "adapt"]
     depthwise: Literal["trained", "frozen"]
@@ -92,7 +94,7 @@ class FineTuneOptions(Options):
     max_gradient_norm: Annotated[float, Field(gt=0)]
     max_epochs: Annotated[int, Field(ge=0)]
     patience: Annotated[int, Field(ge=1)]
-    selection_metric: Literal["log_loss", "accuracy"]
+    selection_metric: Literal["calibrated_log_loss", "log_loss", "accuracy"]
     batch_size: Annotated[int, Field(ge=1)]
     micro_batch_size: Annotated[int, Field(ge=1)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]

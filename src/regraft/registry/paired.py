@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
+
+from regraft.training.units import group_numbers
 
 _CHUNK_VALUES = 1 << 21  # resamples × units held at once
 
@@ -67,7 +68,7 @@ def compare_paired(
         single images they are McNemar's exact test, but for the finite number of flips.
     """
     change = candidate_is_right.astype(np.float64) - champion_is_right.astype(np.float64)
-    unit = np.arange(len(change)) if groups is None else _group_numbers(groups)
+    unit = np.arange(len(change)) if groups is None else group_numbers(groups)
     sums = np.bincount(unit, weights=change).astype(np.float64)
     sizes = np.bincount(unit).astype(np.float64)
     generator = np.random.default_rng(seed)
@@ -106,11 +107,3 @@ def _sign_flip_p_value(sums: NDArray[np.float64], num_flips: int, generator: np.
     for size, count in zip(*np.unique(np.abs(sums[sums != 0]), return_counts=True), strict=True):
         flipped += size * (2 * generator.binomial(count, 0.5, num_flips) - count)
     return float((1 + (np.abs(flipped) >= abs(sums.sum())).sum()) / (1 + num_flips))
-
-
-def _group_numbers(groups: Sequence[str | None]) -> NDArray[np.int64]:
-    """`(N,)` numbers of the groups; an image without a group gets one of its own."""
-    numbers = pd.factorize(np.array(groups, dtype=object))[0].astype(np.int64)
-    alone = np.flatnonzero(numbers < 0)
-    numbers[alone] = numbers.max() + 1 + np.arange(len(alone))
-    return numbers

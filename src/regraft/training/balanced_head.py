@@ -19,7 +19,7 @@ from regraft.training.feature_columns import features_by_view, mean_of_views
 from regraft.training.head import HeadSettings, fit_head
 from regraft.training.learnt import LearnFrom
 from regraft.training.linear_probe import SolverSettings
-from regraft.training.units import group_numbers
+from regraft.training.units import units_of
 
 _SIMPLEST_FIRST: Final[tuple[Balance, ...]] = ("none", "class_weights", "balanced_sampler")
 
@@ -78,7 +78,7 @@ def fit_balanced_head(
     candidates = score_candidates(
         {each: _probabilities(head, of_val) for each, (head, _) in fitted.items()},
         labels,
-        group_numbers(manifest.iloc[rows]),
+        units_of(manifest.iloc[rows]),
     )
     chosen = next(row["balance"] for row in candidates if row["excess"] <= row["standard_error"])
     learnt = manifest.loc[manifest["split"] == "train", column].to_numpy(np.int64)

@@ -18,12 +18,14 @@ from regraft.images.blocks import ReadByRows, RowsOf
 from regraft.save_points import SavePoints
 from regraft.training.balance import Balance, Shares, learning_shares
 from regraft.training.border import ArrayStore
+from regraft.training.calibrate import calibrate
 from regraft.training.from_scratch import from_scratch
 from regraft.training.interpolation import Interpolated, interpolate
 from regraft.training.learnt import LearnFrom, given_weights, learnt_probabilities, loss_targets
 from regraft.training.optimiser import OptimiserSettings
 from regraft.training.reproducibility import Compute
-from regraft.training.search_stages import search_stages
+from regraft.training.scoring import SelectionMetric
+from regraft.training.search_stages import save_point_of, search_stages
 from regraft.training.stage_receipt import stage_digests, stage_receipt
 from regraft.training.stage_training import examples, leave_untrained, train_stages
 from regraft.training.unfreeze_search import SearchSettings
@@ -55,6 +57,7 @@ class FineTuneSettings:
             passes and less memory.
         averaging: Decay an update of the running mean of weights that is measured and handed back; 0 switches it off.
         interpolate: The model handed back lies between start (0) and best epoch (1); `auto` asks `val`, `none` is 1.
+        calibrate: Whether the logits of what was trained are divided by the temperature that `val` asks for.
         seed: Orders images and draws views.
     """
 
@@ -66,7 +69,7 @@ class FineTuneSettings:
     optimiser: OptimiserSettings
     max_epochs: int
     patience: int
-    selection_metric: Literal["log_loss", "accuracy"]
+    selection_metric: SelectionMetric
     batch_size: int
     micro_batch_size: int
     label_smoothing: float
@@ -74,6 +77,7 @@ class FineTuneSettings:
     views_per_image: int | None
     averaging: float
     interpolate: float | Literal["none", "auto"]
+    calibrate: bool
     seed: int
 
     @property
@@ -112,6 +116,7 @@ class FineTuned:
         search: A row a trial; see `search_unfreeze`. None where nothing was searched.
         coefficient: 1 is the best epoch, 0 the start.
         interpolation: A row a coefficient tried; see `interpolate`.
+        temperature: By which the logits were divided; 1 where they were left as they are.
     """
 
     classifier: Classifier
@@ -122,6 +127,13 @@ class FineTuned:
     search: list[dict[str, Any]]
     coefficient: float
     interpolation: list[dict[str, float]]
+    temperature: float
+
+    @property
+    def val_log_loss(self) -> float:
+        """Of the best epoch on `val`, divided by the temperature if it was."""
+        row = self.history[self.best_epoch]
+        return row["val_log_loss" if self.temperature == 1 else "val_calibrated_log_loss"]
 
 
 def fine_tune(
@@ -166,6 +178,7 @@ def fine_tune(
         else None
     )
     unfreeze = found.unfreeze if found else settings.unfreeze
+    settings = replace(settings, unfreeze=unfreeze)
     stages = chosen_stages(unfreeze, dict(start.backbone.stages.items()), network=start.backbone.spec.name)
     before = stage_digests(start)
     if unfreeze == "none":
@@ -180,20 +193,25 @@ def fine_tune(
             compute=compute,
             store=store,
             save_points=save_points,
+            save_as=save_point_of(unfreeze),
         )
-    between = Interpolated(trained.classifier, 1.0, [])
-    if settings.interpolate != "none" and trained.best_epoch > 0:
+    between, temperature = Interpolated(trained.classifier, 1.0, []), 1.0
+    if trained.best_epoch > 0:
         first = stages[0] if stages else None
-        between = interpolate(
-            start,
-            trained.classifier,
-            first,
-            examples(start, first, val, "identity", settings, compute=compute, store=store),
-            coefficient=settings.interpolate,
-            metric=settings.selection_metric,
-            batch_size=settings.micro_batch_size,
-            compute=compute,
-        )
+        seen = examples(start, first, val, "identity", settings, compute=compute, store=store)
+        passes: dict[str, Any] = {"batch_size": settings.micro_batch_size, "compute": compute}
+        if settings.interpolate != "none":
+            between = interpolate(
+                start,
+                trained.classifier,
+                first,
+                seen,
+                coefficient=settings.interpolate,
+                metric=settings.selection_metric,
+                **passes,
+            )
+        if settings.calibrate and between.coefficient > 0:
+            temperature = calibrate(between.classifier, first, seen, **passes)
     tuned = between.classifier.cpu()
     receipt = stage_receipt(
         before,
@@ -210,6 +228,7 @@ def fine_tune(
         search=found.rows if found else [],
         coefficient=between.coefficient,
         interpolation=between.rows,
+        temperature=temperature,
     )
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from regraft.classifier.classifier import Classifier
-from regraft.training.measuring import predict_examples, score
+from regraft.training.measuring import predict_examples
 from regraft.training.reproducibility import Compute
+from regraft.training.scoring import SelectionMetric, cost_of, score
 from regraft.training.tuning_loop import Examples
 
 _GRID = tuple(step / 10 for step in range(11))
@@ -25,7 +26,7 @@ class Interpolated:
     Attributes:
         classifier: On the computing device.
         coefficient: 0 is the probe, 1 the fine-tuned model.
-        rows: `coefficient`, `val_log_loss`, `val_accuracy`; none where nothing was measured.
+        rows: `coefficient` and the scores of `score`; none where nothing was measured.
     """
 
     classifier: Classifier
@@ -40,7 +41,7 @@ def interpolate(
     val: Examples,
     *,
     coefficient: float | Literal["auto"],
-    metric: Literal["log_loss", "accuracy"],
+    metric: SelectionMetric,
     batch_size: int,
     compute: Compute,
 ) -> Interpolated:
@@ -70,7 +71,7 @@ def interpolate(
             compute=compute,
         )
         rows.append({"coefficient": one, **score(probabilities, val.labels, val.shares.weights)})
-    costs = [row["val_log_loss"] if metric == "log_loss" else -row["val_accuracy"] for row in rows]
+    costs = [cost_of(row, metric) for row in rows]
     best = len(rows) - 1 - int(np.argmin(costs[::-1]))
     chosen = rows[best]["coefficient"]
     return Interpolated(on_the_line(start, tuned, chosen), chosen, rows)

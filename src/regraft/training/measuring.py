@@ -1,9 +1,7 @@
-"""What a classifier says of images at the freeze border, and how good that is.
+"""What a classifier says of images at the freeze border.
 
 Knows neither training nor where border activations come from.
 """
-
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,8 +12,6 @@ from regraft.backbones.backbone import Backbone
 from regraft.classifier.classifier import Classifier, head_features
 from regraft.training.border import BorderInputs
 from regraft.training.reproducibility import Compute, map_streams
-
-_LEAST_PROBABILITY = 1e-15  # of a label, or one mistake made in full confidence would cost infinitely much
 
 
 def logits_after(
@@ -73,30 +69,3 @@ def predict_examples(
 
     starts = range(0, num_images, batch_size)
     return torch.cat(list(map_streams(probabilities_of, starts, compute=compute))).numpy()
-
-
-def log_losses(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The log-loss `(N,)` of each image, in nats."""
-    of_label = probabilities[np.arange(len(labels)), labels]
-    costs: NDArray[np.float64] = -np.log(np.clip(of_label, _LEAST_PROBABILITY, 1))
-    return costs
-
-
-def image_costs(
-    probabilities: NDArray[np.float64], labels: NDArray[np.int64], *, metric: Literal["log_loss", "accuracy"]
-) -> NDArray[np.float64]:
-    """What each image costs by a metric, `(N,)`: its log-loss, or 1 where the likeliest class is another."""
-    if metric == "accuracy":
-        wrong: NDArray[np.float64] = (probabilities.argmax(axis=1) != labels).astype(np.float64)
-        return wrong
-    return log_losses(probabilities, labels)
-
-
-def score(
-    probabilities: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64]
-) -> dict[str, float]:
-    """`val_log_loss` and `val_accuracy`, as a row of a history has them; `(N,)` weights have the mean 1."""
-    return {
-        "val_log_loss": float((log_losses(probabilities, labels) * weights).mean()),
-        "val_accuracy": float(((probabilities.argmax(axis=1) == labels) * weights).mean()),
-    }

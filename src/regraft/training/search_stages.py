@@ -1,10 +1,10 @@
-"""The trials of `unfreeze: auto`: each candidate trained for a few epochs and measured on `val`.
+"""The candidates of `unfreeze: auto`: each is trained in parts and measured on `val` after each.
 
 Knows how to train one; which are tried for how long, and which wins, is the search's.
 """
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from regraft.backbones.backbone import tensor_digest
@@ -16,11 +16,12 @@ from regraft.backbones.stage_choice import (
     said_unfreeze,
 )
 from regraft.classifier.classifier import Classifier
-from regraft.save_points import NoSavePoints, SavePoints
+from regraft.save_points import SavePoints
 from regraft.training.border import ArrayStore
-from regraft.training.measuring import image_costs, predict_examples
+from regraft.training.measuring import predict_examples
 from regraft.training.reproducibility import Compute
-from regraft.training.stage_training import examples, leave_untrained, train_stages
+from regraft.training.scoring import image_costs
+from regraft.training.stage_training import Trained, examples, leave_untrained, train_stages
 from regraft.training.unfreeze_search import Found, Trial, search_unfreeze
 
 if TYPE_CHECKING:
@@ -37,62 +38,92 @@ def search_stages(
     store: ArrayStore,
     save_points: SavePoints,
 ) -> Found:
-    """What `auto` stands for with these images, this start and these settings; see `search_unfreeze`."""
-    stages_by_name = dict(start.backbone.stages.items())
+    """What `auto` stands for with these images, this start and these settings; see `search_unfreeze`.
 
-    def trial(unfreeze: Unfreeze, epochs: int) -> Trial:
-        stages = chosen_stages(unfreeze, stages_by_name)
-        # The running mean of weights spans the same part of a short training as of the full one; else a short one
-        # would hand back little but the start.
-        averaging = settings.averaging ** (settings.max_epochs / max(1, epochs))
-        short = replace(settings, unfreeze=unfreeze, max_epochs=epochs, averaging=averaging)
-        if unfreeze == "none":
-            trained = leave_untrained(start, val, settings=short, compute=compute, store=store)
-        else:
-            trained = train_stages(
-                start,
-                stages,
-                train,
-                val,
-                settings=short,
-                compute=compute,
-                store=store,
-                save_points=NoSavePoints(),
-                trial=said_in_words(unfreeze),
-            )
-        first = stages[0] if stages else None
-        seen = examples(start, first, val, "identity", settings, compute=compute, store=store)
-        probabilities = predict_examples(
-            trained.classifier,
-            first,
-            seen.inputs,
-            len(val.labels),
-            batch_size=settings.micro_batch_size,
-            compute=compute,
-        )
-        row = trained.history[trained.best_epoch]
-        costs = (
-            image_costs(probabilities, seen.labels, metric=settings.selection_metric) * seen.shares.weights
-        )
-        return Trial(
-            unfreeze=said_unfreeze(unfreeze),
-            stages=stages,
-            epochs=epochs,
-            best_epoch=trained.best_epoch,
-            val_log_loss=row["val_log_loss"],
-            val_accuracy=row["val_accuracy"],
-            costs=tuple(costs.tolist()),
-        )
-
+    The save points keep what was chosen, trained to the end; where they keep nothing, each part is trained from the
+    beginning again.
+    """
     digest = hashlib.sha256(repr(settings).encode())
     for kept in (tensor_digest(start).encode(), train.labels.tobytes(), val.labels.tobytes()):
         digest.update(kept)
     return search_unfreeze(
-        candidates(stages_by_name),
-        trial,
+        candidates(dict(start.backbone.stages.items())),
+        _StageCandidates(start, train, val, settings, compute, store, save_points),
         max_epochs=settings.max_epochs,
         updates_an_epoch=-(-len(train.labels) // settings.batch_size),
         settings=settings.search,
         save_points=save_points,
         key=digest.hexdigest(),
     )
+
+
+def save_point_of(unfreeze: Unfreeze) -> str:
+    """Under which name a choice keeps how far its training has come; a file can have it."""
+    return "training" if isinstance(unfreeze, tuple) else f"training {said_in_words(unfreeze)}"
+
+
+@dataclass(frozen=True)
+class _StageCandidates:
+    """Stages of one start, trained with the same images and settings."""
+
+    start: Classifier
+    images: "Labelled"
+    val: "Labelled"
+    settings: "FineTuneSettings"
+    compute: Compute
+    store: ArrayStore
+    save_points: SavePoints
+
+    def train(self, unfreeze: Unfreeze, until: int) -> Trial:
+        """See `Candidates.train`."""
+        stages = chosen_stages(unfreeze, dict(self.start.backbone.stages.items()))
+        trained = self._trained(unfreeze, stages, until)
+        first = stages[0] if stages else None
+        settings = self.settings
+        seen = examples(
+            self.start, first, self.val, "identity", settings, compute=self.compute, store=self.store
+        )
+        probabilities = predict_examples(
+            trained.classifier,
+            first,
+            seen.inputs,
+            len(self.val.labels),
+            batch_size=settings.micro_batch_size,
+            compute=self.compute,
+        )
+        row = trained.history[trained.best_epoch]
+        costs = image_costs(probabilities, seen.labels, seen.shares.weights, metric=settings.selection_metric)
+        return Trial(
+            unfreeze=said_unfreeze(unfreeze),
+            stages=stages,
+            epochs=until,
+            best_epoch=trained.best_epoch,
+            val_log_loss=row["val_log_loss"],
+            val_calibrated_log_loss=row["val_calibrated_log_loss"],
+            val_accuracy=row["val_accuracy"],
+            costs=tuple(costs.tolist()),
+        )
+
+    def drop(self, unfreeze: Unfreeze) -> None:
+        """See `Candidates.drop`."""
+        self.save_points.forget(save_point_of(unfreeze))
+
+    def _trained(self, unfreeze: Unfreeze, stages: tuple[str, ...], until: int) -> Trained:
+        settings = replace(self.settings, unfreeze=unfreeze)
+        if unfreeze == "none":
+            return leave_untrained(
+                self.start, self.val, settings=settings, compute=self.compute, store=self.store
+            )
+        return train_stages(
+            self.start,
+            stages,
+            self.images,
+            self.val,
+            settings=settings,
+            compute=self.compute,
+            store=self.store,
+            save_points=self.save_points,
+            save_as=save_point_of(unfreeze),
+            until=until,
+            trial=said_in_words(unfreeze),
+        )

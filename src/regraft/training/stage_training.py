@@ -41,12 +41,16 @@ def train_stages(
     compute: Compute,
     store: ArrayStore,
     save_points: SavePoints,
+    save_as: str,
+    until: int | None = None,
     trial: str | None = None,
 ) -> Trained:
     """Train some stages and the head from where a classifier stands; it is not changed.
 
     Args:
         stages: In depth order; none of them: the head alone.
+        save_as: The name of the save point; training goes on from what is kept under it.
+        until: The epoch after which to stop for now, so that it can go on later; None: all of them.
         trial: What it is a trial of, for the line of progress; its metrics are not those of the run. None: it is the
             run.
     """
@@ -56,10 +60,19 @@ def train_stages(
         if settings.depthwise == "frozen":
             freeze_depthwise(module)
     first = stages[0] if stages else None
-    loop = TuningLoop(classifier, stages, settings, compute=compute, save_points=save_points, trial=trial)
+    loop = TuningLoop(
+        classifier,
+        stages,
+        settings,
+        compute=compute,
+        save_points=save_points,
+        save_as=save_as,
+        trial=trial,
+    )
     best_epoch, history = loop.run(
         examples(start, first, train, settings.views, settings, compute=compute, store=store),
         examples(start, first, val, "identity", settings, compute=compute, store=store),
+        until=until,
     )
     return Trained(classifier.requires_grad_(False), best_epoch, history)
 

@@ -23,16 +23,16 @@ from regraft.training.balance import Shares, draw_order
 from regraft.training.batch_norm import AdaptingNorms, Observed
 from regraft.training.border import BorderInputs
 from regraft.training.folding import HeldWeights, added
-from regraft.training.measuring import logits_after, predict_examples, score
+from regraft.training.measuring import logits_after, predict_examples
 from regraft.training.mixed import mix_precision
 from regraft.training.optimiser import build_optimiser, set_learning_rates
 from regraft.training.reproducibility import Compute, map_streams, numpy_generator
+from regraft.training.scoring import cost_of, score
 
 if TYPE_CHECKING:
     from regraft.training.fine_tune import FineTuneSettings
 
 Ints = NDArray[np.int64]
-_SAVE_POINT = "training"
 _TRIED_IMAGES = 4  # norms that adapt need several
 
 
@@ -56,7 +56,7 @@ class _State:
         num_updates: Updates done in it.
         total_loss: Summed over the images of these.
         history: A row an epoch done.
-        best_epoch: Of these, with `best_score` and the weights `best`.
+        best_epoch: Of these, with `least_cost` and the weights `best`.
     """
 
     epoch: int = 0
@@ -64,7 +64,7 @@ class _State:
     total_loss: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
-    best_score: float = -np.inf
+    least_cost: float = np.inf
     best: list[Tensor] = field(default_factory=list)
 
 
@@ -77,6 +77,7 @@ class TuningLoop:
         settings: See there.
         compute: Device, precision, streams.
         save_points: Where what was done so far is kept.
+        save_as: Under which name.
         trial: What this is a trial of; None: of nothing, its metrics are those of the run.
     """
 
@@ -88,13 +89,14 @@ class TuningLoop:
         *,
         compute: Compute,
         save_points: SavePoints,
+        save_as: str,
         trial: str | None = None,
     ) -> None:
         self._classifier = classifier
         self._first_stage = stages[0] if stages else None
         self._settings = settings
         self._compute = compute
-        self._save_points = save_points
+        self._save_points, self._save_as = save_points, save_as
         trained = [*(classifier.backbone.stages[stage] for stage in stages), classifier.head]
         parameters = [parameter for module in trained for parameter in module.parameters()]
         self._parameters: list[Tensor] = [parameter for parameter in parameters if parameter.requires_grad]
@@ -108,8 +110,15 @@ class TuningLoop:
         self._task = "fine-tuning" if trial is None else f"trying unfreeze: {trial}"
         self._state = _State()
 
-    def run(self, train: Examples, val: Examples) -> tuple[int, list[dict[str, float]]]:
+    def run(
+        self, train: Examples, val: Examples, *, until: int | None = None
+    ) -> tuple[int, list[dict[str, float]]]:
         """Train; the classifier has the best epoch's weights in the end.
+
+        Args:
+            train: Learnt from.
+            val: Measured after each epoch.
+            until: The epoch after which to stop for now, with a save point; None: all of them.
 
         Returns:
             The best epoch, 0 being the probe, and a row an epoch.
@@ -123,9 +132,8 @@ class TuningLoop:
         measured = HeldWeights(self._folded_for_measuring(border), ())
         key = self._key(train, val)
         state = self._state = self._restored(key) or _State()
-        while state.epoch <= self._settings.max_epochs and (
-            state.epoch - 1 - state.best_epoch < self._settings.patience
-        ):
+        last_epoch = self._settings.max_epochs if until is None else until
+        while self._goes_on(last_epoch):
             row: dict[str, float] = {"epoch": state.epoch}
             if state.epoch:
                 row |= self._train_epoch(learning, train, key)
@@ -133,17 +141,22 @@ class TuningLoop:
             if self._trial is None:
                 _report(row)
             self._finish_epoch(row)
-            if self._save_points.is_due():
+            is_left = until is not None and not self._goes_on(last_epoch)
+            if is_left or self._save_points.is_due():
                 self._save(key)
         self._put_back(state.best)
         return state.best_epoch, state.history
 
+    def _goes_on(self, last_epoch: int) -> bool:
+        state = self._state
+        return state.epoch <= last_epoch and state.epoch - 1 - state.best_epoch < self._settings.patience
+
     def _finish_epoch(self, row: dict[str, float]) -> None:
-        state, by_accuracy = self._state, self._settings.selection_metric == "accuracy"
+        state = self._state
         state.history.append(row)
-        score = row["val_accuracy"] if by_accuracy else -row["val_log_loss"]
-        if score > state.best_score:
-            state.best_epoch, state.best_score = state.epoch, score
+        cost = cost_of(row, self._settings.selection_metric)
+        if cost < state.least_cost:
+            state.best_epoch, state.least_cost = state.epoch, cost
             state.best = [mean.clone() for mean in self._means]
         state.epoch, state.num_updates, state.total_loss = state.epoch + 1, 0, 0.0
 
@@ -228,7 +241,7 @@ class TuningLoop:
         return mix_precision(plain, self._first_stage, border, dtype=torch.float32)
 
     def _measure(self, measured: HeldWeights, val: Examples) -> dict[str, float]:
-        """Log-loss and accuracy under the weights that would be handed back, each image as it is."""
+        """The scores of the weights that would be handed back, each image as it is."""
         training_weights = [tensor.detach().clone() for tensor in self._moving]
         self._put_back(self._means)
         with torch.no_grad(), measured.held():
@@ -270,10 +283,10 @@ class TuningLoop:
             "optimiser": self._optimiser.state_dict(),
         }
         torch.save(state, buffer)
-        self._save_points.write(_SAVE_POINT, buffer.getvalue())
+        self._save_points.write(self._save_as, buffer.getvalue())
 
     def _restored(self, key: str) -> _State | None:
-        data = self._save_points.read(_SAVE_POINT)
+        data = self._save_points.read(self._save_as)
         if data is None:
             return None
         saved: dict[str, Any] = torch.load(

@@ -1,4 +1,4 @@
-"""How much to unfreeze, from evidence: short trainings of candidates, half of them dropped a round, compared on `val`.
+"""How much to unfreeze, from evidence: candidates are trained side by side, half of them dropped a round, by `val`.
 
 Knows candidates and what each says of `val`; how one is trained it is told.
 """
@@ -27,10 +27,10 @@ class SearchSettings:
     """How long and how strictly.
 
     Attributes:
-        rounds: Rounds of short trainings, each with half the candidates and twice the epochs of the one before; the
-            last has half of `max_epochs`.
-        min_updates: Updates of a short training at least, where `max_epochs` are as many: after a few, all candidates
-            look alike.
+        rounds: Rounds, each with half the candidates of the one before, which go on to twice as many epochs; in the
+            last one to all.
+        min_updates: Updates in the first round at least, where there are as many: after a few, all candidates look
+            alike.
         noise: A candidate that is cheaper to train is preferred to the best one if it is worse by less than so many
             standard errors of their difference on `val`. 0 takes the best.
     """
@@ -42,14 +42,15 @@ class SearchSettings:
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate, trained for some epochs.
+    """One candidate, trained up to some epoch.
 
     Attributes:
         unfreeze: As a configuration says it.
         stages: What it stands for.
         epochs: Trained; 0: the probe.
-        best_epoch: The one that is measured.
+        best_epoch: The one of these that is measured.
         val_log_loss: Of it.
+        val_calibrated_log_loss: Of it.
         val_accuracy: Of it.
         costs: `(N,)`, what each image of `val` costs by the metric that chooses.
     """
@@ -59,15 +60,20 @@ class Trial:
     epochs: int
     best_epoch: int
     val_log_loss: float
+    val_calibrated_log_loss: float
     val_accuracy: float
     costs: tuple[float, ...]
 
 
-class TrainCandidate(Protocol):
-    """Trains a candidate for some epochs; 0 epochs: measures the probe."""
+class Candidates(Protocol):
+    """Trains candidates."""
 
-    def __call__(self, unfreeze: Unfreeze, epochs: int) -> Trial:
-        """See above."""
+    def train(self, unfreeze: Unfreeze, until: int) -> Trial:
+        """Go on with one from where it stopped, to the end of an epoch; 0: measure the probe."""
+        ...
+
+    def drop(self, unfreeze: Unfreeze) -> None:
+        """It will not go on."""
         ...
 
 
@@ -80,8 +86,8 @@ class Found:
 
 
 def search_unfreeze(
-    candidates: Sequence[Unfreeze],
-    train: TrainCandidate,
+    choices: Sequence[Unfreeze],
+    candidates: Candidates,
     *,
     max_epochs: int,
     updates_an_epoch: int,
@@ -89,14 +95,14 @@ def search_unfreeze(
     save_points: SavePoints,
     key: str,
 ) -> Found:
-    """Choose among candidates by successive halving.
+    """Choose among candidates by successive halving; the chosen one has been trained to the end.
 
     What is spent follows from epochs and updates alone, never from time: the choice is the same on any machine.
 
     Args:
-        candidates: The cheapest to train first.
-        train: Trains one.
-        max_epochs: Of the full training that will follow.
+        choices: The cheapest to train first.
+        candidates: Trains them.
+        max_epochs: Of a whole training.
         updates_an_epoch: Of it.
         settings: See there.
         save_points: Keep the trials done.
@@ -113,22 +119,24 @@ def search_unfreeze(
         name = said_in_words(unfreeze)
         if (name, epochs) not in trials:
             started_s = time.monotonic()
-            trials[name, epochs] = train(unfreeze, epochs)
+            trials[name, epochs] = candidates.train(unfreeze, epochs)
             seconds[name, epochs] = time.monotonic() - started_s
             kept = {"key": key, "trials": [asdict(trial) for trial in trials.values()]}
             save_points.write(_SAVE_POINT, json.dumps(kept).encode())
         return trials[name, epochs]
 
-    probe = tried("none", 0) if "none" in candidates else None
-    contenders: list[Unfreeze] = [candidate for candidate in candidates if candidate != "none"]
+    probe = tried("none", 0) if "none" in choices else None
+    contenders: list[Unfreeze] = [choice for choice in choices if choice != "none"]
     measured: list[Trial] = []
     for round_ in range(settings.rounds):
+        if round_:
+            better = sorted(measured, key=_mean_cost)[: max(1, -(-len(measured) // 2))]
+            for choice, trial in zip(contenders, measured, strict=True):
+                if trial not in better:
+                    candidates.drop(choice)
+            contenders = [parse_unfreeze(trial.unfreeze) for trial in measured if trial in better]
         epochs = _epochs(round_, max_epochs, updates_an_epoch, settings)
-        measured = [tried(candidate, epochs) for candidate in contenders]
-        kept = sorted(measured, key=_mean_cost)[: max(1, -(-len(measured) // 2))]
-        if round_ < settings.rounds - 1:
-            measured = [trial for trial in measured if trial in kept]
-            contenders = [parse_unfreeze(trial.unfreeze) for trial in measured]
+        measured = [tried(choice, epochs) for choice in contenders]
     last = [*([probe] if probe else []), *measured]
     chosen = cheapest_within_noise(last, noise=settings.noise)
     best = min(last, key=_mean_cost)
@@ -160,7 +168,7 @@ def paired_difference(costs: Floats, others: Floats) -> tuple[float, float]:
 
 
 def _epochs(round_: int, max_epochs: int, updates_an_epoch: int, settings: SearchSettings) -> int:
-    halved: int = -(-max_epochs // 2 ** (settings.rounds - round_))
+    halved: int = -(-max_epochs // 2 ** (settings.rounds - 1 - round_))
     return min(max_epochs, max(halved, -(-settings.min_updates // updates_an_epoch)))
 
 
@@ -176,6 +184,7 @@ def _row(trial: Trial, best: Trial, *, is_final: bool, is_chosen: bool) -> dict[
         "epochs": trial.epochs,
         "best_epoch": trial.best_epoch,
         "val_log_loss": trial.val_log_loss,
+        "val_calibrated_log_loss": trial.val_calibrated_log_loss,
         "val_accuracy": trial.val_accuracy,
         "worse_than_best": difference,
         "worse_than_best_low": difference - _WIDTH_95 * error,
@@ -189,12 +198,13 @@ def _row(trial: Trial, best: Trial, *, is_final: bool, is_chosen: bool) -> dict[
 def _log(rows: Sequence[dict[str, Any]], seconds: dict[tuple[str, int], float]) -> None:
     lines = [
         "unfreeze: auto",
-        "candidate        epochs  val log-loss  accuracy  worse than the best      seconds",
+        "candidate        epochs  val log-loss, calibrated  accuracy  worse than the best      seconds",
     ]
     for row in rows:
         time_s = seconds.get((row["candidate"], row["epochs"]))
         lines.append(
-            f"{row['candidate']:<16s} {row['epochs']:6d}  {row['val_log_loss']:12.4f}  {row['val_accuracy']:8.3f}  "
+            f"{row['candidate']:<16s} {row['epochs']:6d}  {row['val_log_loss']:12.4f}  "
+            f"{row['val_calibrated_log_loss']:10.4f}  {row['val_accuracy']:8.3f}  "
             f"{row['worse_than_best']:+.4f} ± {_WIDTH_95 * row['standard_error']:.4f}      "
             f"{'kept' if time_s is None else f'{time_s:.1f}':>7s}{'  <- chosen' if row['is_chosen'] else ''}"
         )

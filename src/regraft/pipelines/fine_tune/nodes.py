@@ -60,5 +60,6 @@ def fine_tune(
         "rows": result.history,
         "search": result.search,
         "interpolation": {"coefficient": result.coefficient, "rows": result.interpolation},
+        "temperature": result.temperature,
     }
     return result.classifier, history, result.receipt
