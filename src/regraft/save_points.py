@@ -49,7 +49,7 @@ class InMemory:
     """Keeps bytes as long as it lives itself: for work that one process leaves and comes back to."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, bytes] = {}
+        self.kept: dict[str, bytes] = {}
 
     def is_due(self) -> bool:
         """Never: nothing would outlive a kill."""
@@ -57,12 +57,12 @@ class InMemory:
 
     def read(self, name: str) -> bytes | None:
         """See `SavePoints.read`."""
-        return self._kept.get(name)
+        return self.kept.get(name)
 
     def write(self, name: str, data: bytes) -> None:
         """See `SavePoints.write`."""
-        self._kept[name] = data
+        self.kept[name] = data
 
     def forget(self, name: str) -> None:
         """See `SavePoints.forget`."""
-        self._kept.pop(name, None)
+        self.kept.pop(name, None)

@@ -16,6 +16,7 @@ from regraft.images import reading
 from regraft.images.index import index_images
 from regraft.images.manifest import ManifestError
 from regraft.images.sources import FolderSource, list_images
+from regraft.save_points import InMemory
 
 
 @pytest.fixture
@@ -253,23 +254,11 @@ def test_no_more_than_a_few_images_are_read_ahead(
     assert ahead == [1, 1, 1, 0]
 
 
-class MemorySavePoints:
-    """Save points in memory."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
+class AlwaysDue(InMemory):
+    """A save point wherever one can be."""
 
     def is_due(self) -> bool:
         return True
-
-    def read(self, name: str) -> bytes | None:
-        return self.kept.get(name)
-
-    def write(self, name: str, data: bytes) -> None:
-        self.kept[name] = data
-
-    def forget(self, name: str) -> None:
-        self.kept.pop(name, None)
 
 
 def test_what_was_read_before_a_kill_is_not_read_again(
@@ -282,7 +271,7 @@ def test_what_was_read_before_a_kill_is_not_read_again(
     listing = list_images(FolderSource(path=Path("many")))
     settings: dict[str, Any] = {"max_unreadable_fraction": 0.5}
     whole = index(listing, **settings)
-    save_points = MemorySavePoints()
+    save_points = AlwaysDue()
 
     def interrupt(done: int, total: int) -> None:
         if done == 5:

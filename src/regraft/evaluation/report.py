@@ -80,6 +80,7 @@ def render_report(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     source = resources.files("regraft.evaluation").joinpath("report.html.j2").read_text(encoding="utf-8")
+    captions = _captions(fine_tune_history)
     return environment.from_string(source).render(
         title=title,
         headline=headline(metrics),
@@ -89,14 +90,14 @@ def render_report(
         warnings=ingest_report.get("warnings", []),
         notes=metrics["notes"],
         comparison=comparison_rows(metrics),
-        figures=[_picture(name, figure, fine_tune_history) for name, figure in figures.items()],
+        figures=[_picture(name, figure, captions.get(name, "")) for name, figure in figures.items()],
         per_class=class_rows(metrics),
         counts=count_rows(metrics),
         split_kinds=split_kinds_table(split_kinds),
         balance=balance_table(balance),
         unfreezing=unfreezing_tables(fine_tune_history),
         label_noise=label_noise_table(metrics["label_noise"]),
-        contact_sheet=_picture("contact_sheet", contact_sheet, fine_tune_history),
+        contact_sheet=_picture("contact_sheet", contact_sheet, captions["contact_sheet"]),
         card_notes=data_card["notes"],
         card=list(tables_of({key: value for key, value in data_card.items() if key not in _SHOWN_ELSEWHERE})),
         facts=list(tables_of(ingest_report)),
@@ -105,15 +106,20 @@ def render_report(
     )
 
 
-def _picture(name: str, figure: Figure, fine_tune_history: Mapping[str, Any]) -> dict[str, Any]:
-    """A figure as the page holds it."""
-    caption = CAPTIONS.get(name, "")
+def _captions(fine_tune_history: Mapping[str, Any]) -> dict[str, str]:
+    """Those of every figure, with what is known of this run."""
     temperature = fine_tune_history.get("temperature", 1)
-    if name == "calibration" and temperature > 1:
-        caption += (
-            f" On val the fine-tuned model was too sure of itself, so its logits are divided by {temperature:.3g}; the "
-            "likeliest class stays."
-        )
+    if temperature == 1:
+        return CAPTIONS
+    divided = (
+        f" On val the fine-tuned model was too sure of itself, so its logits are divided by {temperature:.3g}; the "
+        "likeliest class stays."
+    )
+    return CAPTIONS | {"calibration": CAPTIONS["calibration"] + divided}
+
+
+def _picture(name: str, figure: Figure, caption: str) -> dict[str, Any]:
+    """A figure as the page holds it."""
     return {
         "name": name,
         "png": base64.b64encode(png_bytes(figure)).decode(),

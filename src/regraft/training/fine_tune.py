@@ -25,9 +25,9 @@ from regraft.training.learnt import LearnFrom, given_weights, learnt_probabiliti
 from regraft.training.optimiser import OptimiserSettings
 from regraft.training.reproducibility import Compute
 from regraft.training.scoring import SelectionMetric
-from regraft.training.search_stages import save_point_of, search_stages
+from regraft.training.search_stages import search_stages
 from regraft.training.stage_receipt import stage_digests, stage_receipt
-from regraft.training.stage_training import examples, leave_untrained, train_stages
+from regraft.training.stage_training import examples, train_stages
 from regraft.training.unfreeze_search import SearchSettings
 
 Ints = NDArray[np.int64]
@@ -181,20 +181,9 @@ def fine_tune(
     settings = replace(settings, unfreeze=unfreeze)
     stages = chosen_stages(unfreeze, dict(start.backbone.stages.items()), network=start.backbone.spec.name)
     before = stage_digests(start)
-    if unfreeze == "none":
-        trained = leave_untrained(start, val, settings=settings, compute=compute, store=store)
-    else:
-        trained = train_stages(
-            start,
-            stages,
-            train,
-            val,
-            settings=settings,
-            compute=compute,
-            store=store,
-            save_points=save_points,
-            save_as=save_point_of(unfreeze),
-        )
+    trained = train_stages(
+        start, train, val, settings=settings, compute=compute, store=store, save_points=save_points
+    )
     between, temperature = Interpolated(trained.classifier, 1.0, []), 1.0
     if trained.best_epoch > 0:
         first = stages[0] if stages else None

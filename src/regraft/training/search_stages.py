@@ -21,7 +21,7 @@ from regraft.training.border import ArrayStore
 from regraft.training.measuring import predict_examples
 from regraft.training.reproducibility import Compute
 from regraft.training.scoring import image_costs
-from regraft.training.stage_training import Trained, examples, leave_untrained, train_stages
+from regraft.training.stage_training import examples, save_point_of, train_stages
 from regraft.training.unfreeze_search import Found, Trial, search_unfreeze
 
 if TYPE_CHECKING:
@@ -57,11 +57,6 @@ def search_stages(
     )
 
 
-def save_point_of(unfreeze: Unfreeze) -> str:
-    """Under which name a choice keeps how far its training has come; a file can have it."""
-    return "training" if isinstance(unfreeze, tuple) else f"training {said_in_words(unfreeze)}"
-
-
 @dataclass(frozen=True)
 class _StageCandidates:
     """Stages of one start, trained with the same images and settings."""
@@ -76,10 +71,20 @@ class _StageCandidates:
 
     def train(self, unfreeze: Unfreeze, until: int) -> Trial:
         """See `Candidates.train`."""
+        settings = replace(self.settings, unfreeze=unfreeze)
+        trained = train_stages(
+            self.start,
+            self.images,
+            self.val,
+            settings=settings,
+            compute=self.compute,
+            store=self.store,
+            save_points=self.save_points,
+            until=until,
+            trial=said_in_words(unfreeze),
+        )
         stages = chosen_stages(unfreeze, dict(self.start.backbone.stages.items()))
-        trained = self._trained(unfreeze, stages, until)
         first = stages[0] if stages else None
-        settings = self.settings
         seen = examples(
             self.start, first, self.val, "identity", settings, compute=self.compute, store=self.store
         )
@@ -107,23 +112,3 @@ class _StageCandidates:
     def drop(self, unfreeze: Unfreeze) -> None:
         """See `Candidates.drop`."""
         self.save_points.forget(save_point_of(unfreeze))
-
-    def _trained(self, unfreeze: Unfreeze, stages: tuple[str, ...], until: int) -> Trained:
-        settings = replace(self.settings, unfreeze=unfreeze)
-        if unfreeze == "none":
-            return leave_untrained(
-                self.start, self.val, settings=settings, compute=self.compute, store=self.store
-            )
-        return train_stages(
-            self.start,
-            stages,
-            self.images,
-            self.val,
-            settings=settings,
-            compute=self.compute,
-            store=self.store,
-            save_points=self.save_points,
-            save_as=save_point_of(unfreeze),
-            until=until,
-            trial=said_in_words(unfreeze),
-        )

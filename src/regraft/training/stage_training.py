@@ -4,12 +4,12 @@ Knows which stages are trained, not how they were chosen.
 """
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import nn
 
+from regraft.backbones.stage_choice import Unfreeze, chosen_stages, said_in_words
 from regraft.classifier.classifier import Classifier
 from regraft.classifier.views import ViewSet
 from regraft.save_points import SavePoints
@@ -20,6 +20,11 @@ from regraft.training.tuning_loop import Examples, TuningLoop, measure_alone
 
 if TYPE_CHECKING:
     from regraft.training.fine_tune import FineTuneSettings, Labelled
+
+
+def save_point_of(unfreeze: Unfreeze) -> str:
+    """Under which name a choice of stages keeps how far its training has come; a file can have it."""
+    return "training" if isinstance(unfreeze, tuple) else f"training {said_in_words(unfreeze)}"
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,6 @@ class Trained:
 
 def train_stages(
     start: Classifier,
-    stages: Sequence[str],
     train: "Labelled",
     val: "Labelled",
     *,
@@ -41,19 +45,26 @@ def train_stages(
     compute: Compute,
     store: ArrayStore,
     save_points: SavePoints,
-    save_as: str,
     until: int | None = None,
     trial: str | None = None,
 ) -> Trained:
-    """Train some stages and the head from where a classifier stands; it is not changed.
+    """Train the stages of `settings.unfreeze`, no search any more, and the head from where a classifier stands.
 
     Args:
-        stages: In depth order; none of them: the head alone.
-        save_as: The name of the save point; training goes on from what is kept under it.
+        start: Not changed.
+        train: Learnt from.
+        val: Measured after each epoch.
+        settings: See there.
+        compute: Device, precision, streams.
+        store: Keeps border activations.
+        save_points: Training goes on from what they keep of this choice; see `save_point_of`.
         until: The epoch after which to stop for now, so that it can go on later; None: all of them.
         trial: What it is a trial of, for the line of progress; its metrics are not those of the run. None: it is the
             run.
     """
+    if settings.unfreeze == "none":
+        return _leave_untrained(start, val, settings=settings, compute=compute, store=store)
+    stages = chosen_stages(settings.unfreeze, dict(start.backbone.stages.items()))
     classifier = copy.deepcopy(start).to(compute.device)
     for module in (*(classifier.backbone.stages[stage] for stage in stages), classifier.head):
         module.requires_grad_(True)
@@ -66,7 +77,7 @@ def train_stages(
         settings,
         compute=compute,
         save_points=save_points,
-        save_as=save_as,
+        save_as=save_point_of(settings.unfreeze),
         trial=trial,
     )
     best_epoch, history = loop.run(
@@ -77,7 +88,7 @@ def train_stages(
     return Trained(classifier.requires_grad_(False), best_epoch, history)
 
 
-def leave_untrained(
+def _leave_untrained(
     start: Classifier, val: "Labelled", *, settings: "FineTuneSettings", compute: Compute, store: ArrayStore
 ) -> Trained:
     """A copy of the classifier, measured on `val`."""
