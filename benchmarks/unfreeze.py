@@ -1,7 +1,7 @@
 """What `unfreeze: auto` loses against trying everything: `python benchmarks/unfreeze.py elpv FOLDER FILE.csv:label`.
 
-Every candidate is trained in full and measured on test images (the exhaustive search), and the search chooses among
-them from `val` alone. Each result is a file in `--results`, so a stopped benchmark goes on where it was, and only what
+Every candidate is trained in full and measured on test images (the exhaustive search), and the search weighs them by
+`val` alone. Each result is a file in `--results`, so a stopped benchmark goes on where it was, and only what
 is missing is run. A data set is `elpv`, a folder of class folders (or of train/ and val/ with class folders in them),
 or `FILE.csv:label column[:path column[:folder of images]]`.
 """
@@ -105,7 +105,10 @@ def run(dataset: str, parameters: dict[str, Any], folder: Path, arguments: argpa
                 shared: dict[str, Any] = {"compute": compute, "store": store}
                 if name == "auto":
                     tuned = fine_tune(probe, *splits, settings=changed, save_points=InMemory(), **shared)
-                    result: dict[str, Any] = {"chosen": said_in_words(tuned.unfreeze), "trials": tuned.search}
+                    counting = [
+                        f"{row['candidate']} {row['weight']:.0%}" for row in tuned.search if row["weight"]
+                    ]
+                    result: dict[str, Any] = {"chosen": ", ".join(counting), "trials": tuned.search}
                 else:
                     tuned = fine_tune(probe, *splits, settings=changed, save_points=NoSavePoints(), **shared)
                     result = {}

@@ -162,6 +162,18 @@ def test_a_second_run_in_one_process_starts_anew(
     assert "nothing has changed" in told.out
 
 
+HISTORY: dict[str, Any] = {
+    "best_epoch": 1,
+    "rows": [
+        {"val_log_loss": 0.4, "val_accuracy": 0.8},
+        {"val_log_loss": 0.45, "val_accuracy": 0.9},
+        {"val_log_loss": 0.5, "val_accuracy": 0.7},
+    ],
+    "val": {"val_log_loss": 0.3, "val_accuracy": 0.9},
+    "search": [],
+}
+
+
 @pytest.mark.parametrize(
     ("dataset", "data", "expected"),
     [
@@ -175,27 +187,24 @@ def test_a_second_run_in_one_process_starts_anew(
         ("ingest_report", {"num_unreadable": 0}, ""),
         (
             "fine_tune_history",
-            {
-                "best_epoch": 1,
-                "rows": [
-                    {"val_log_loss": 0.4, "val_accuracy": 0.8},
-                    {"val_log_loss": 0.3, "val_accuracy": 0.9},
-                    {"val_log_loss": 0.5, "val_accuracy": 0.7},
-                ],
-            },
+            HISTORY,
             "best epoch 1 of 2; val log-loss 0.400 -> 0.300, accuracy 0.800 -> 0.900",
         ),
         (
             "fine_tune_history",
-            {
-                "best_epoch": 1,
-                "temperature": 1.5,
-                "rows": [
-                    {"val_log_loss": 0.4, "val_calibrated_log_loss": 0.4, "val_accuracy": 0.8},
-                    {"val_log_loss": 0.45, "val_calibrated_log_loss": 0.35, "val_accuracy": 0.9},
-                ],
+            HISTORY | {"search": [{"candidate": "none", "weight": 0.0}, {"candidate": "all", "weight": 1.0}]},
+            "all chosen; best epoch 1 of 2; val log-loss 0.400 -> 0.300, accuracy 0.800 -> 0.900",
+        ),
+        (
+            "fine_tune_history",
+            HISTORY
+            | {
+                "search": [
+                    {"candidate": name, "weight": weight}
+                    for name, weight in (("none", 0.0), ("last 3", 0.25), ("all", 0.75))
+                ]
             },
-            "best epoch 1 of 1; val log-loss 0.400 -> 0.350, accuracy 0.800 -> 0.900",
+            "mean of all (75%), last 3 (25%); val log-loss 0.400 -> 0.300, accuracy 0.800 -> 0.900",
         ),
         ("balance", {"chosen": "class_weights"}, "balance class_weights"),
         ("balance", {"chosen": "none"}, ""),

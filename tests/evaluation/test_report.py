@@ -40,7 +40,7 @@ SEARCHED = {
             "worse_than_best_low": loss - 0.6,
             "worse_than_best_high": loss - 0.4,
             "is_final": name != "all",
-            "is_chosen": name == "last 2",
+            "weight": float(name == "last 2"),
         }
         for name, epochs, loss in (("none", 0, 0.625), ("last 2", 4, 0.5), ("all", 2, 0.75))
     ],
@@ -130,6 +130,18 @@ def test_what_was_made_less_sure_is_told_beside_its_calibration(
     metrics = measure(*build_tables(), num_resamples=100, confidence=0.95, seed=0)
     page = render_with(metrics, figures, history=SEARCHED | {"temperature": temperature})
     assert ("its logits are divided by 1.37;" in page) == is_told
+
+
+@pytest.mark.parametrize(("weights", "is_told"), [((0.25, 0.75, 0.0), True), ((0.0, 1.0, 0.0), False)])
+def test_a_mean_of_models_is_told_beside_the_training_of_one(
+    build_tables: Callable, weights: tuple[float, ...], is_told: bool
+) -> None:
+    with house_style():
+        figures = {"training": new_figure(1, 1)}
+    metrics = measure(*build_tables(), num_resamples=100, confidence=0.95, seed=0)
+    rows = [{**row, "weight": weight} for row, weight in zip(SEARCHED["search"], weights, strict=True)]
+    page = render_with(metrics, figures, history=SEARCHED | {"search": rows})
+    assert ("is the mean of 2 that were trained" in page) == is_told
 
 
 class Resources(HTMLParser):
@@ -274,7 +286,7 @@ def test_the_report_tells_what_the_search_tried_and_what_was_kept(page: str) -> 
     section = page.partition("<h2>How much was unfrozen</h2>")[2].partition("</section>")[0]
     cells = re.findall(r'<td class="value">(.*?)</td>', section)
     assert cells[:6] == ["none", "0", "0.6250", "75.0 %", "+0.1250 (+0.0250 to +0.2250)", ""]
-    assert cells[6:12] == ["last 2", "4", "0.5000", "75.0 %", "+0.0000 (-0.1000 to +0.1000)", "chosen"]
+    assert cells[6:12] == ["last 2", "4", "0.5000", "75.0 %", "+0.0000 (-0.1000 to +0.1000)", "100.0 %"]
     assert cells[17] == "dropped"
     assert cells[18:] == [
         *("0", "0.5000", "75.0 %", ""),

@@ -13,11 +13,12 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 from torch import nn
 
 from regraft.backbones.backbone import tensor_digest
-from regraft.backbones.stage_choice import LastStages
+from regraft.backbones.stage_choice import LastStages, Unfreeze
 from regraft.classifier import Classifier, classifier_bytes
 from regraft.classifier.classifier import normalize_pixels
 from regraft.messages import PROGRESS_LOGGER
 from regraft.save_points import InMemory, NoSavePoints, SavePoints
+from regraft.training import search_stages
 from regraft.training.balance import Balance, even_weights, learning_shares
 from regraft.training.fine_tune import (
     FineTuned,
@@ -27,6 +28,7 @@ from regraft.training.fine_tune import (
     labelled,
     num_trained,
 )
+from regraft.training.interpolation import add_moved
 from regraft.training.optimiser import OptimiserSettings
 from regraft.training.reproducibility import Compute
 from regraft.training.stage_receipt import FrozenStageMovedError
@@ -38,7 +40,7 @@ OPTIMISER = OptimiserSettings(
 SETTINGS = FineTuneSettings(
     start="probe",
     unfreeze=LastStages(2),
-    search=SearchSettings(rounds=2, min_updates=1, noise=1.0),
+    search=SearchSettings(rounds=2, min_updates=1, take="one", noise=1.0),
     batch_norm="frozen",
     depthwise="trained",
     optimiser=OPTIMISER,
@@ -55,7 +57,8 @@ SETTINGS = FineTuneSettings(
     calibrate=False,
     seed=0,
 )
-TAKE_THE_BEST = SearchSettings(rounds=2, min_updates=1, noise=0.0)
+TAKE_THE_BEST = SearchSettings(rounds=2, min_updates=1, take="one", noise=0.0)
+TAKE_THE_MEAN = dataclasses.replace(TAKE_THE_BEST, rounds=1, take="mean")
 # Down the gradient of all training pictures: with val the same pictures, epoch 1 is better for sure.
 ONE_SMALL_STEP = {"batch_size": 30, "max_epochs": 1, "learning_rate": 1e-5}
 Tune = Callable[..., FineTuned]
@@ -277,7 +280,7 @@ def test_adapting_on_streams_does_not_change_a_bit(tune: Tune, shapes: tuple[Lab
 def test_auto_searches_and_then_trains_what_it_found(tune: Tune, shapes: tuple[Labelled, Labelled]) -> None:
     changes: dict[str, Any] = {"val": shapes[0], "max_epochs": 4, "search": TAKE_THE_BEST}
     found = tune(unfreeze="auto", **changes)
-    chosen = [row for row in found.search if row["is_chosen"]]
+    chosen = [row for row in found.search if row["weight"]]
     assert len(chosen) == 1
     assert {row["candidate"] for row in found.search} == {
         "none",
@@ -331,10 +334,11 @@ def test_auto_hands_the_probe_back_where_training_makes_it_worse(
     assert [row["epoch"] for row in result.history] == [0]
 
 
+@pytest.mark.parametrize("search", [TAKE_THE_BEST, TAKE_THE_MEAN])
 def test_a_killed_search_and_a_killed_training_after_it_end_in_the_same_bits(
-    tune: Tune, shapes: tuple[Labelled, Labelled]
+    tune: Tune, shapes: tuple[Labelled, Labelled], search: SearchSettings
 ) -> None:
-    changes: dict[str, Any] = {"unfreeze": "auto", "val": shapes[0], "search": TAKE_THE_BEST}
+    changes: dict[str, Any] = {"unfreeze": "auto", "val": shapes[0], "search": search}
     whole, counting = tune(**changes), Interrupting()
     tune(save_points=counting, **changes)
     assert counting.num_writes > 12
@@ -347,6 +351,75 @@ def test_a_killed_search_and_a_killed_training_after_it_end_in_the_same_bits(
         assert save_points.num_writes == counting.num_writes, "what was done before the kill was done again"
         assert resumed.search == whole.search
         assert classifier_bytes(resumed.classifier) == classifier_bytes(whole.classifier)
+
+
+def test_auto_hands_back_the_mean_of_what_its_candidates_have_become(
+    tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled]
+) -> None:
+    changes: dict[str, Any] = {"val": shapes[0], "max_epochs": 4, "learning_rate": 3e-5}
+    found = tune(unfreeze="auto", search=TAKE_THE_MEAN, **changes)
+    weights = {row["candidate"]: row["weight"] for row in found.search if row["weight"]}
+    assert len(weights) > 2
+    by_name: dict[str, Unfreeze] = {"none": "none", "first": "first", "all": "all"}
+    by_name |= {f"last {last}": LastStages(last) for last in (1, 2, 3)}
+    alone = {name: tune(unfreeze=by_name[name], **changes) for name in weights}
+    assert sum(one.best_epoch > 0 for one in alone.values()) > 1
+    for key, tensor in found.classifier.state_dict().items():
+        parts = [weight * alone[name].classifier.state_dict()[key] for name, weight in weights.items()]
+        torch.testing.assert_close(tensor, sum(parts).to(tensor.dtype), atol=1e-6, rtol=1e-5)  # type: ignore[union-attr]
+    assert found.val["val_log_loss"] == pytest.approx(log_loss(found.classifier, shapes[0]), abs=1e-6)
+    changed = [name for name in weights if alone[name].best_epoch > 0]
+    heaviest = max(changed, key=weights.__getitem__)
+    assert found.history == alone[heaviest].history
+
+
+def test_stages_that_no_candidate_of_a_mean_has_trained_stay_to_the_bit(
+    tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deepest = ("none", LastStages(1), LastStages(2))
+    monkeypatch.setattr(search_stages, "candidates", lambda _: deepest)
+    found = tune(unfreeze="auto", search=TAKE_THE_MEAN, val=shapes[0], learning_rate=1e-5)
+    assert all(row["weight"] > 0.1 for row in found.search)
+    assert found.unfreeze == ("blocks.1", "blocks.2")
+    rows = {row["stage"]: row for row in found.receipt}
+    assert [stage for stage, row in rows.items() if row["has_moved"]] == ["blocks.1", "blocks.2", "head"]
+    frozen = {
+        name
+        for name in fitted_probe.state_dict()
+        if not name.startswith(("head", "backbone.stages.blocks_1"))
+    }
+    assert frozen - moved(fitted_probe, found.classifier) >= {name for name in frozen if "blocks_0" in name}
+
+
+def test_a_mean_that_is_worse_than_each_of_its_candidates_is_not_taken(
+    tune: Tune,
+    fitted_probe: Classifier,
+    shapes: tuple[Labelled, Labelled],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Candidates that seem to lie in another valley: what is added of each is turned about."""
+    changes: dict[str, Any] = {"unfreeze": "auto", "val": shapes[0], "learning_rate": 1e-5}
+    one = tune(search=dataclasses.replace(TAKE_THE_MEAN, take="one"), **changes)
+    mean = tune(search=TAKE_THE_MEAN, **changes)
+    assert "worse on val" not in caplog.text
+    monkeypatch.setattr(
+        search_stages,
+        "add_moved",
+        lambda mean, start, tuned, weight: add_moved(mean, start, tuned, -50 * weight),
+    )
+    found = tune(search=TAKE_THE_MEAN, **changes)
+    assert "the mean of the candidates is worse on val than each of them; all is taken" in caplog.text
+    assert classifier_bytes(found.classifier) == classifier_bytes(one.classifier)
+    assert found.search == one.search != mean.search
+
+
+def test_a_mean_of_what_no_training_made_better_is_the_probe(
+    tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled]
+) -> None:
+    result = tune(unfreeze="auto", val=wrong(shapes[0]), search=TAKE_THE_MEAN)
+    assert result.unfreeze == "none"
+    assert classifier_bytes(result.classifier) == classifier_bytes(fitted_probe)
 
 
 def test_the_model_lies_where_val_says_between_probe_and_best_epoch(

@@ -23,7 +23,7 @@ STAGES = ("stem", "blocks.1", "blocks.2")
 SETTINGS = FineTuneSettings(
     unfreeze=LastStages(1),
     start="probe",
-    search=SearchSettings(rounds=2, min_updates=1, noise=1.0),
+    search=SearchSettings(rounds=2, min_updates=1, take="one", noise=1.0),
     interpolate="none",
     calibrate=False,
     batch_norm="frozen",

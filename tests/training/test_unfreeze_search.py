@@ -1,7 +1,7 @@
 """The search among candidates: what is tried for how long, what wins, and that a killed one goes on."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from regraft.training.unfreeze_search import (
     SearchSettings,
     Trial,
     cheapest_within_noise,
+    evidence_weights,
     paired_difference,
     search_unfreeze,
 )
@@ -55,6 +56,7 @@ def search() -> Callable[..., tuple[Found, Trainer]]:
         *,
         rounds: int = 3,
         min_updates: int = 1,
+        take: Literal["mean", "one"] = "one",
         noise: float = 1.0,
         max_epochs: int = 8,
         trainer: Trainer | None = None,
@@ -67,7 +69,7 @@ def search() -> Callable[..., tuple[Found, Trainer]]:
             trainer,
             max_epochs=max_epochs,
             updates_an_epoch=10,
-            settings=SearchSettings(rounds, min_updates, noise),
+            settings=SearchSettings(rounds, min_updates, take, noise),
             save_points=save_points or NoSavePoints(),
             key=key,
         )
@@ -88,7 +90,7 @@ def test_half_go_on_to_twice_as_many_epochs_and_the_best_wins(
     ]
     assert trainer.dropped == ["last 1", "first", "last 2"]
     assert found.unfreeze == LastStages(3)
-    chosen = [row for row in found.rows if row["is_chosen"]]
+    chosen = [row for row in found.rows if row["weight"]]
     assert [(row["candidate"], row["epochs"]) for row in chosen] == [("last 3", 8)]
     assert [row["candidate"] for row in found.rows if row["is_final"]] == ["none", "last 3", "all"]
 
@@ -121,6 +123,43 @@ def test_the_cheaper_is_taken_within_noise_alone() -> None:
     assert cheapest_within_noise([sure, best], noise=0.0) is best
     equal = trial(LastStages(1), np.zeros(100))
     assert cheapest_within_noise([equal, best], noise=0.0) is equal
+
+
+def test_a_candidate_counts_by_how_probable_it_makes_the_labels() -> None:
+    """Log-losses summed over ten images: 5, 6, 7 and 5 + log 100."""
+    costs = [np.full(10, total / 10) for total in (5, 6, 7, 5 + np.log(100))]
+    weights = evidence_weights([trial("all", of_one) for of_one in costs])
+    assert weights[1] / weights[0] == pytest.approx(np.exp(-1))
+    assert weights[2] / weights[0] == pytest.approx(np.exp(-2))
+    assert weights[3] == 0
+    assert sum(weights) == pytest.approx(1)
+
+
+def test_the_more_images_the_more_the_best_counts_alone() -> None:
+    few, many = (
+        evidence_weights([trial("none", np.full(count, 0.5)), trial("all", np.full(count, 0.45))])
+        for count in (10, 1000)
+    )
+    assert few[1] == pytest.approx(1 / (1 + np.exp(-0.5)))
+    assert many == [0.0, 1.0]
+
+
+def test_what_counts_is_told_of_the_last_round_alone(search: Callable[..., tuple[Found, Trainer]]) -> None:
+    costs = {name: cost / 20 for name, cost in COSTS.items()}
+    found, _ = search(costs, take="mean")
+    assert [said_in_words(name) for name, _ in found.weights] == ["none", "last 3", "all"]
+    totals = {name: 40 * costs[name] for name in ("none", "last 3", "all")}
+    expected = {name: np.exp(-total) for name, total in totals.items()}
+    for name, weight in found.weights:
+        assert weight == pytest.approx(expected[said_in_words(name)] / sum(expected.values()))
+    told = {(row["candidate"], row["epochs"]): row["weight"] for row in found.rows}
+    assert [named for named, weight in told.items() if weight] == [("none", 0), ("last 3", 8), ("all", 8)]
+    assert found.highest_cost == pytest.approx(costs["none"] + NOISE.mean())
+
+
+def test_one_that_is_taken_counts_alone(search: Callable[..., tuple[Found, Trainer]]) -> None:
+    found, _ = search({name: cost / 20 for name, cost in COSTS.items()}, noise=0.0)
+    assert found.weights == [(LastStages(3), 1.0)]
 
 
 def test_a_single_image_has_no_error() -> None:

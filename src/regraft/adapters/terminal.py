@@ -169,15 +169,16 @@ def _measured(metrics: Mapping[str, Any]) -> str:
 
 
 def _fine_tuning(history: Mapping[str, Any]) -> str:
-    rows = history["rows"]
-    best = rows[history["best_epoch"]]
-    log_loss = best["val_log_loss" if history.get("temperature", 1) == 1 else "val_calibrated_log_loss"]
-    chosen = next(
-        (f"{row['candidate']} chosen; " for row in history.get("search", ()) if row["is_chosen"]), ""
-    )
+    rows, found = history["rows"], history["val"]
+    counting = sorted((row for row in history["search"] if row["weight"]), key=lambda row: -row["weight"])
+    if len(counting) > 1:
+        model = "mean of " + ", ".join(f"{row['candidate']} ({row['weight']:.0%})" for row in counting)
+    else:
+        model = "".join(f"{row['candidate']} chosen; " for row in counting)
+        model += f"best epoch {history['best_epoch']} of {len(rows) - 1}"
     return (
-        f"{chosen}best epoch {history['best_epoch']} of {len(rows) - 1}; val log-loss {rows[0]['val_log_loss']:.3f} -> "
-        f"{log_loss:.3f}, accuracy {rows[0]['val_accuracy']:.3f} -> {best['val_accuracy']:.3f}"
+        f"{model}; val log-loss {rows[0]['val_log_loss']:.3f} -> {found['val_log_loss']:.3f}, "
+        f"accuracy {rows[0]['val_accuracy']:.3f} -> {found['val_accuracy']:.3f}"
     )
 
 

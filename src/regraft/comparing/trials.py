@@ -104,5 +104,6 @@ def try_setting(setting: Setting, bench: TrialBench) -> Outcome:
             store=bench.activations,
             save_points=InMemory(),
         )
-    best = result.history[result.best_epoch]
-    return Outcome(result.val_log_loss, best["val_accuracy"], result.best_epoch, watch.cost.seconds)
+    return Outcome(
+        result.val["val_log_loss"], result.val["val_accuracy"], result.best_epoch, watch.cost.seconds
+    )

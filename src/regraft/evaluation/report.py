@@ -108,14 +108,19 @@ def render_report(
 
 def _captions(fine_tune_history: Mapping[str, Any]) -> dict[str, str]:
     """Those of every figure, with what is known of this run."""
-    temperature = fine_tune_history.get("temperature", 1)
-    if temperature == 1:
-        return CAPTIONS
-    divided = (
-        f" On val the fine-tuned model was too sure of itself, so its logits are divided by {temperature:.3g}; the "
-        "likeliest class stays."
-    )
-    return CAPTIONS | {"calibration": CAPTIONS["calibration"] + divided}
+    captions, temperature = dict(CAPTIONS), fine_tune_history.get("temperature", 1)
+    if temperature != 1:
+        captions["calibration"] += (
+            f" On val the fine-tuned model was too sure of itself, so its logits are divided by {temperature:.3g}; "
+            "the likeliest class stays."
+        )
+    counting = [row for row in fine_tune_history.get("search", ()) if row["weight"]]
+    if len(counting) > 1:
+        captions["training"] += (
+            f" The fine-tuned model is the mean of {len(counting)} that were trained, each counting what val says of "
+            "it; drawn is the one that counts most."
+        )
+    return captions
 
 
 def _picture(name: str, figure: Figure, caption: str) -> dict[str, Any]:

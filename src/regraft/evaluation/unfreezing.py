@@ -22,7 +22,14 @@ def unfreezing_tables(history: Mapping[str, Any]) -> list[Table]:
         tables.append(
             {
                 "title": "What unfreeze: auto tried",
-                "columns": ["Trained", "Epochs", "Val log loss", "Val accuracy", "Worse than the best", ""],
+                "columns": [
+                    "Trained",
+                    "Epochs",
+                    "Val log loss",
+                    "Val accuracy",
+                    "Worse than the best",
+                    "Counts",
+                ],
                 "rows": [_trial(row) for row in rows],
                 "num_more": 0,
             }
@@ -56,5 +63,5 @@ def _trial(row: Mapping[str, Any]) -> list[str]:
         f"{row['val_log_loss']:.4f}",
         percent(row["val_accuracy"]),
         f"{row['worse_than_best']:+.4f} ({interval})",
-        "chosen" if row["is_chosen"] else "" if row["is_final"] else "dropped",
+        percent(row["weight"]) if row["weight"] else "" if row["is_final"] else "dropped",
     ]

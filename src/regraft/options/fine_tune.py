@@ -27,11 +27,13 @@ class SearchOptions(Options):
     Attributes:
         rounds: Rounds of short trainings; each has half the candidates and twice the epochs of the one before.
         min_updates: Of a short training.
-        noise: Standard errors within which the cheaper candidate is preferred.
+        take: The `mean` of the weights of all, each counting what `val` says of it, or `one` candidate.
+        noise: Where one is taken, standard errors within which the cheaper candidate is preferred.
     """
 
     rounds: Annotated[int, Field(ge=1, le=6)]
     min_updates: Annotated[int, Field(ge=1)]
+    take: Literal["mean", "one"]
     noise: Annotated[float, Field(ge=0)]
 
 

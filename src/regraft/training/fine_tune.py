@@ -24,8 +24,8 @@ from regraft.training.interpolation import Interpolated, interpolate
 from regraft.training.learnt import LearnFrom, given_weights, learnt_probabilities, loss_targets
 from regraft.training.optimiser import OptimiserSettings
 from regraft.training.reproducibility import Compute
-from regraft.training.scoring import SelectionMetric
-from regraft.training.search_stages import search_stages
+from regraft.training.scoring import SelectionMetric, scores_of
+from regraft.training.search_stages import Searched, search_stages
 from regraft.training.stage_receipt import stage_digests, stage_receipt
 from regraft.training.stage_training import examples, train_stages
 from regraft.training.unfreeze_search import SearchSettings
@@ -108,10 +108,11 @@ class FineTuned:
     """What came of it.
 
     Attributes:
-        classifier: That of the best epoch, or between it and the start.
+        classifier: That of the best epoch, the mean that a search gave, or between these and the start.
         unfreeze: What was trained, where a search has chosen it too.
-        best_epoch: 0 is the start: the probe.
+        best_epoch: 0 is the start: the probe. Of a mean, that of the model that counts most in it, as is `history`.
         history: A row an epoch.
+        val: The scores of the classifier; see `score`.
         receipt: A row a stage, the head last, with hashes before and after; see `stage_receipt`.
         search: A row a trial; see `search_unfreeze`. None where nothing was searched.
         coefficient: 1 is the best epoch, 0 the start.
@@ -123,17 +124,12 @@ class FineTuned:
     unfreeze: Unfreeze
     best_epoch: int
     history: list[dict[str, float]]
+    val: dict[str, float]
     receipt: list[dict[str, Any]]
     search: list[dict[str, Any]]
     coefficient: float
     interpolation: list[dict[str, float]]
     temperature: float
-
-    @property
-    def val_log_loss(self) -> float:
-        """Of the best epoch on `val`, divided by the temperature if it was."""
-        row = self.history[self.best_epoch]
-        return row["val_log_loss" if self.temperature == 1 else "val_calibrated_log_loss"]
 
 
 def fine_tune(
@@ -170,21 +166,20 @@ def fine_tune(
         Head first, then stages from it: Kumar et al. 2022, arXiv:2202.10054.
     """
     start = from_scratch(probe, seed=settings.seed) if settings.start == "scratch" else probe
-    found = (
-        search_stages(
-            start, train, val, settings=settings, compute=compute, store=store, save_points=save_points
-        )
-        if settings.unfreeze == "auto"
-        else None
-    )
-    unfreeze = found.unfreeze if found else settings.unfreeze
-    settings = replace(settings, unfreeze=unfreeze)
-    stages = chosen_stages(unfreeze, dict(start.backbone.stages.items()), network=start.backbone.spec.name)
     before = stage_digests(start)
-    trained = train_stages(
-        start, train, val, settings=settings, compute=compute, store=store, save_points=save_points
-    )
-    between, temperature = Interpolated(trained.classifier, 1.0, []), 1.0
+    given: dict[str, Any] = {
+        "settings": settings,
+        "compute": compute,
+        "store": store,
+        "save_points": save_points,
+    }
+    if settings.unfreeze == "auto":
+        searched = search_stages(start, train, val, **given)
+    else:
+        searched = Searched(train_stages(start, train, val, **given), settings.unfreeze, [])
+    trained, unfreeze = searched.trained, searched.unfreeze
+    stages = chosen_stages(unfreeze, dict(start.backbone.stages.items()), network=start.backbone.spec.name)
+    between, temperature, scores = Interpolated(trained.classifier, 1.0, []), 1.0, trained.val
     if trained.best_epoch > 0:
         first = stages[0] if stages else None
         seen = examples(start, first, val, "identity", settings, compute=compute, store=store)
@@ -199,8 +194,11 @@ def fine_tune(
                 metric=settings.selection_metric,
                 **passes,
             )
+            scores = next(scores_of(row) for row in between.rows if row["coefficient"] == between.coefficient)
         if settings.calibrate and between.coefficient > 0:
             temperature = calibrate(between.classifier, first, seen, **passes)
+            if temperature > 1:
+                scores = {**scores, "val_log_loss": scores["val_calibrated_log_loss"]}
     tuned = between.classifier.cpu()
     receipt = stage_receipt(
         before,
@@ -214,7 +212,8 @@ def fine_tune(
         best_epoch=trained.best_epoch,
         history=trained.history,
         receipt=receipt,
-        search=found.rows if found else [],
+        val=scores,
+        search=searched.rows,
         coefficient=between.coefficient,
         interpolation=between.rows,
         temperature=temperature,

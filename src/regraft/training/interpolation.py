@@ -86,3 +86,13 @@ def on_the_line(start: Classifier, tuned: Classifier, coefficient: float) -> Cla
             if tensor.is_floating_point() and coefficient < 1:
                 tensor.copy_(torch.lerp(ends[name].to(tensor.device), tensor, coefficient))
     return between
+
+
+def add_moved(mean: Classifier, start: Classifier, tuned: Classifier, weight: float) -> None:
+    """Move a classifier by a weight times what training has moved another one from a start; what it has not moved
+    stays the same to the bit."""
+    ends, moved = start.state_dict(), tuned.state_dict()
+    with torch.no_grad():
+        for name, tensor in mean.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.add_(moved[name].to(tensor.device) - ends[name].to(tensor.device), alpha=weight)

@@ -3,6 +3,7 @@
 Knows probabilities and labels, nothing of what gave them.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -44,6 +45,11 @@ def score(probabilities: Floats, labels: Ints, weights: Floats) -> dict[str, flo
         "val_accuracy": float(((probabilities.argmax(axis=1) == labels) * weights).mean()),
         "val_calibrated_log_loss": float(calibrated.mean()),
     }
+
+
+def scores_of(row: Mapping[str, float]) -> dict[str, float]:
+    """What `score` gave, out of a row with more in it."""
+    return {name: row[name] for name in ("val_log_loss", "val_accuracy", "val_calibrated_log_loss")}
 
 
 def cost_of(row: dict[str, float], metric: SelectionMetric) -> float:

@@ -1,14 +1,21 @@
-"""The candidates of `unfreeze: auto`: each is trained in parts and measured on `val` after each.
+"""The candidates of `unfreeze: auto`: each is trained in parts, measured on `val` after each, and counts in a mean.
 
-Knows how to train one; which are tried for how long, and which wins, is the search's.
+Knows how to train one and how to take the mean; which are tried for how long, and what each counts, is the search's.
 """
 
+import copy
 import hashlib
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from regraft.backbones.backbone import tensor_digest
 from regraft.backbones.stage_choice import (
+    LastStages,
     Unfreeze,
     candidates,
     chosen_stages,
@@ -18,14 +25,33 @@ from regraft.backbones.stage_choice import (
 from regraft.classifier.classifier import Classifier
 from regraft.save_points import SavePoints
 from regraft.training.border import ArrayStore
+from regraft.training.interpolation import add_moved
 from regraft.training.measuring import predict_examples
 from regraft.training.reproducibility import Compute
-from regraft.training.scoring import image_costs
-from regraft.training.stage_training import examples, save_point_of, train_stages
-from regraft.training.unfreeze_search import Found, Trial, search_unfreeze
+from regraft.training.scoring import image_costs, score
+from regraft.training.stage_training import Trained, examples, save_point_of, train_stages
+from regraft.training.unfreeze_search import Trial, search_unfreeze
 
 if TYPE_CHECKING:
     from regraft.training.fine_tune import FineTuneSettings, Labelled
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a search has come to.
+
+    Attributes:
+        trained: The mean of the candidates that count, or the one that was taken. `best_epoch` and `history` are those
+            of the candidate that counts most, of those that training changed.
+        unfreeze: The stages that may differ from the start's, as a configuration would say it.
+        rows: A row a trial; see `search_unfreeze`.
+    """
+
+    trained: Trained
+    unfreeze: Unfreeze
+    rows: list[dict[str, Any]]
 
 
 def search_stages(
@@ -37,24 +63,48 @@ def search_stages(
     compute: Compute,
     store: ArrayStore,
     save_points: SavePoints,
-) -> Found:
-    """What `auto` stands for with these images, this start and these settings; see `search_unfreeze`.
+) -> Searched:
+    """What `auto` gives with these images, this start and these settings.
 
-    The save points keep what was chosen, trained to the end; where they keep nothing, each part is trained from the
-    beginning again.
+    The save points keep candidates that were trained to the end; where they keep nothing, those that count are trained
+    again. A mean that is worse on `val` than every candidate in it, since they lie in different valleys, is not taken;
+    one candidate is.
+
+    Source:
+        Means of weights of models fine-tuned from one start: Wortsman et al. 2022, arXiv:2203.05482.
     """
     digest = hashlib.sha256(repr(settings).encode())
     for kept in (tensor_digest(start).encode(), train.labels.tobytes(), val.labels.tobytes()):
         digest.update(kept)
-    return search_unfreeze(
+    ready = _StageCandidates(start, train, val, settings, compute, store, save_points)
+    found = search_unfreeze(
         candidates(dict(start.backbone.stages.items())),
-        _StageCandidates(start, train, val, settings, compute, store, save_points),
+        ready,
         max_epochs=settings.max_epochs,
         updates_an_epoch=-(-len(train.labels) // settings.batch_size),
         settings=settings.search,
         save_points=save_points,
         key=digest.hexdigest(),
     )
+    if len(found.weights) == 1:
+        (unfreeze, _), *_ = found.weights
+        return Searched(ready.finished(unfreeze), unfreeze, found.rows)
+    mean = ready.mean(found.weights)
+    if mean.cost <= found.highest_cost:
+        return Searched(mean.trained, mean.unfreeze, found.rows)
+    name = said_in_words(found.unfreeze)
+    _logger.warning("the mean of the candidates is worse on val than each of them; %s is taken", name)
+    rows = [{**row, "weight": float(row["is_final"] and row["candidate"] == name)} for row in found.rows]
+    return Searched(ready.finished(found.unfreeze), found.unfreeze, rows)
+
+
+@dataclass(frozen=True)
+class _Mean:
+    """A mean of candidates, as `Searched` has it, and what an image of `val` costs in the mean with it."""
+
+    trained: Trained
+    unfreeze: Unfreeze
+    cost: float
 
 
 @dataclass(frozen=True)
@@ -71,44 +121,78 @@ class _StageCandidates:
 
     def train(self, unfreeze: Unfreeze, until: int) -> Trial:
         """See `Candidates.train`."""
-        settings = replace(self.settings, unfreeze=unfreeze)
-        trained = train_stages(
+        trained = self._trained(unfreeze, until=until, trial=said_in_words(unfreeze))
+        stages = chosen_stages(unfreeze, dict(self.start.backbone.stages.items()))
+        costs = self._measure(trained.classifier, stages)[1]
+        return Trial(
+            unfreeze=said_unfreeze(unfreeze),
+            stages=stages,
+            epochs=until,
+            best_epoch=trained.best_epoch,
+            costs=tuple(costs.tolist()),
+            **trained.val,
+        )
+
+    def drop(self, unfreeze: Unfreeze) -> None:
+        """See `Candidates.drop`."""
+        self.save_points.forget(save_point_of(unfreeze))
+
+    def finished(self, unfreeze: Unfreeze) -> Trained:
+        """One, trained to the end: what naming it gives."""
+        return self._trained(unfreeze)
+
+    def mean(self, weights: Sequence[tuple[Unfreeze, float]]) -> _Mean:
+        """Of several that were trained to the end, by their weights."""
+        stages = dict(self.start.backbone.stages.items())
+        mean, moved = copy.deepcopy(self.start).to(self.compute.device), set[str]()
+        heaviest: Trained | None = None
+        for unfreeze, weight in sorted(weights, key=lambda one: -one[1]):
+            trained = self.finished(unfreeze)
+            if trained.best_epoch > 0:
+                heaviest = heaviest or trained
+                moved |= {"head", *chosen_stages(unfreeze, stages)}
+                add_moved(mean, self.start, trained.classifier, weight)
+        if heaviest is None:
+            return self._of_start()
+        between = tuple(stage for stage in stages if stage in moved)
+        scores, costs = self._measure(mean, between)
+        return _Mean(
+            replace(heaviest, classifier=mean, val=scores), between or LastStages(0), float(costs.mean())
+        )
+
+    def _of_start(self) -> _Mean:
+        trained = self.finished("none")
+        return _Mean(trained, "none", float(self._measure(trained.classifier, ())[1].mean()))
+
+    def _trained(self, unfreeze: Unfreeze, *, until: int | None = None, trial: str | None = None) -> Trained:
+        return train_stages(
             self.start,
             self.images,
             self.val,
-            settings=settings,
+            settings=replace(self.settings, unfreeze=unfreeze),
             compute=self.compute,
             store=self.store,
             save_points=self.save_points,
             until=until,
-            trial=said_in_words(unfreeze),
+            trial=trial,
         )
-        stages = chosen_stages(unfreeze, dict(self.start.backbone.stages.items()))
-        first = stages[0] if stages else None
+
+    def _measure(
+        self, classifier: Classifier, stages: Sequence[str]
+    ) -> tuple[dict[str, float], NDArray[np.float64]]:
+        """Its scores on `val`, and what each image costs by the metric that chooses; all but these stages is the
+        start's."""
+        first, settings = next(iter(stages), None), self.settings
         seen = examples(
             self.start, first, self.val, "identity", settings, compute=self.compute, store=self.store
         )
         probabilities = predict_examples(
-            trained.classifier,
+            classifier,
             first,
             seen.inputs,
             len(self.val.labels),
             batch_size=settings.micro_batch_size,
             compute=self.compute,
         )
-        row = trained.history[trained.best_epoch]
-        costs = image_costs(probabilities, seen.labels, seen.shares.weights, metric=settings.selection_metric)
-        return Trial(
-            unfreeze=said_unfreeze(unfreeze),
-            stages=stages,
-            epochs=until,
-            best_epoch=trained.best_epoch,
-            val_log_loss=row["val_log_loss"],
-            val_calibrated_log_loss=row["val_calibrated_log_loss"],
-            val_accuracy=row["val_accuracy"],
-            costs=tuple(costs.tolist()),
-        )
-
-    def drop(self, unfreeze: Unfreeze) -> None:
-        """See `Candidates.drop`."""
-        self.save_points.forget(save_point_of(unfreeze))
+        counted = (probabilities, seen.labels, seen.shares.weights)
+        return score(*counted), image_costs(*counted, metric=settings.selection_metric)

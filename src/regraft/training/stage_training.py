@@ -16,6 +16,7 @@ from regraft.save_points import SavePoints
 from regraft.training.balance import learning_shares
 from regraft.training.border import ArrayStore, border_inputs
 from regraft.training.reproducibility import Compute
+from regraft.training.scoring import scores_of
 from regraft.training.tuning_loop import Examples, TuningLoop, measure_alone
 
 if TYPE_CHECKING:
@@ -29,11 +30,19 @@ def save_point_of(unfreeze: Unfreeze) -> str:
 
 @dataclass(frozen=True)
 class Trained:
-    """The classifier of the best epoch, on the computing device; which epoch that was, 0 being the start; every row."""
+    """What a training has come to.
+
+    Attributes:
+        classifier: That of the best epoch, on the computing device.
+        best_epoch: 0 is the start.
+        history: A row an epoch.
+        val: The scores of the classifier; see `score`.
+    """
 
     classifier: Classifier
     best_epoch: int
     history: list[dict[str, float]]
+    val: dict[str, float]
 
 
 def train_stages(
@@ -64,7 +73,9 @@ def train_stages(
     """
     if settings.unfreeze == "none":
         return _leave_untrained(start, val, settings=settings, compute=compute, store=store)
-    stages = chosen_stages(settings.unfreeze, dict(start.backbone.stages.items()))
+    stages = chosen_stages(
+        settings.unfreeze, dict(start.backbone.stages.items()), network=start.backbone.spec.name
+    )
     classifier = copy.deepcopy(start).to(compute.device)
     for module in (*(classifier.backbone.stages[stage] for stage in stages), classifier.head):
         module.requires_grad_(True)
@@ -85,7 +96,7 @@ def train_stages(
         examples(start, first, val, "identity", settings, compute=compute, store=store),
         until=until,
     )
-    return Trained(classifier.requires_grad_(False), best_epoch, history)
+    return Trained(classifier.requires_grad_(False), best_epoch, history, scores_of(history[best_epoch]))
 
 
 def _leave_untrained(
@@ -94,7 +105,8 @@ def _leave_untrained(
     """A copy of the classifier, measured on `val`."""
     inputs = examples(start, None, val, "identity", settings, compute=compute, store=store)
     classifier = copy.deepcopy(start).to(compute.device)
-    return Trained(classifier, 0, [measure_alone(classifier, inputs, settings, compute=compute)])
+    row = measure_alone(classifier, inputs, settings, compute=compute)
+    return Trained(classifier, 0, [row], scores_of(row))
 
 
 def examples(

@@ -1,6 +1,6 @@
-"""How much to unfreeze, from evidence: candidates are trained side by side, half of them dropped a round, by `val`.
+"""How much to unfreeze, from evidence: candidates are trained side by side, and `val` says what each should count.
 
-Knows candidates and what each says of `val`; how one is trained it is told.
+Knows candidates and what each says of `val`; how one is trained, and how several become one model, it is not told.
 """
 
 import json
@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from regraft.save_points import SavePoints
 Floats = NDArray[np.float64]
 _SAVE_POINT = "unfreeze_search"
 _WIDTH_95 = 1.96  # standard errors on either side
+_LEAST_WEIGHT = 0.02
 _logger = logging.getLogger(__name__)
 
 
@@ -31,12 +32,14 @@ class SearchSettings:
             last one to all.
         min_updates: Updates in the first round at least, where there are as many: after a few, all candidates look
             alike.
-        noise: A candidate that is cheaper to train is preferred to the best one if it is worse by less than so many
-            standard errors of their difference on `val`. 0 takes the best.
+        take: The `mean` of the candidates' weights, each counting what `val` says of it, or `one` of them.
+        noise: Where one is taken, a candidate that is cheaper to train is preferred to the best one if it is worse by
+            less than so many standard errors of their difference on `val`. 0 takes the best.
     """
 
     rounds: int
     min_updates: int
+    take: Literal["mean", "one"]
     noise: float
 
 
@@ -79,9 +82,19 @@ class Candidates(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """The choice, and a row a trial: what was tried, what `val` said, and how sure the difference to the best is."""
+    """What a search has found.
+
+    Attributes:
+        unfreeze: The one to take, if one is taken.
+        weights: What each candidate counts in the mean, the cheapest to train first; those that count nothing are left
+            out. Where one is taken, it alone.
+        highest_cost: What an image of `val` costs in the mean with the worst of these.
+        rows: A row a trial: what was tried, what `val` said, how sure the difference to the best is, and its weight.
+    """
 
     unfreeze: Unfreeze
+    weights: list[tuple[Unfreeze, float]]
+    highest_cost: float
     rows: list[dict[str, Any]]
 
 
@@ -95,7 +108,7 @@ def search_unfreeze(
     save_points: SavePoints,
     key: str,
 ) -> Found:
-    """Choose among candidates by successive halving; the chosen one has been trained to the end.
+    """Try candidates, by successive halving if there are several rounds; those that count are trained to the end.
 
     What is spent follows from epochs and updates alone, never from time: the choice is the same on any machine.
 
@@ -139,10 +152,42 @@ def search_unfreeze(
         measured = [tried(choice, epochs) for choice in contenders]
     last = [*([probe] if probe else []), *measured]
     chosen = cheapest_within_noise(last, noise=settings.noise)
+    weights = evidence_weights(last) if settings.take == "mean" else [float(one is chosen) for one in last]
     best = min(last, key=_mean_cost)
-    rows = [_row(trial, best, is_final=trial in last, is_chosen=trial is chosen) for trial in trials.values()]
+    rows = [
+        _row(trial, best, is_final=trial in last, weight=weights[last.index(trial)] if trial in last else 0.0)
+        for trial in trials.values()
+    ]
     _log(rows, seconds)
-    return Found(parse_unfreeze(chosen.unfreeze), rows)
+    counting = [(one, weight) for one, weight in zip(last, weights, strict=True) if weight]
+    return Found(
+        parse_unfreeze(chosen.unfreeze),
+        [(parse_unfreeze(one.unfreeze), weight) for one, weight in counting],
+        max(_mean_cost(one) for one, _ in counting),
+        rows,
+    )
+
+
+def evidence_weights(trials: Sequence[Trial]) -> list[float]:
+    """What each should count in a mean of them all: in proportion to how probable it makes the labels of `val`.
+
+    A candidate whose log-loss summed over `val` is higher by 1 counts 1/e of the other: where there are few images, or
+    little difference, all count alike; where there are many, the best alone does. Less than a fiftieth is nothing.
+
+    Args:
+        trials: Of the same images.
+
+    Returns:
+        Weights that sum to 1, in the order of the trials.
+
+    Source:
+        Pseudo-BMA weights: Geisser and Eddy 1979; Yao et al. 2018, arXiv:1704.02030, section 3.
+    """
+    totals = np.array([np.sum(trial.costs) for trial in trials])
+    weights = np.exp(totals.min() - totals)
+    weights /= weights.sum()
+    weights[weights < _LEAST_WEIGHT] = 0
+    return [float(weight) for weight in weights / weights.sum()]
 
 
 def cheapest_within_noise(trials: Sequence[Trial], *, noise: float) -> Trial:
@@ -176,7 +221,7 @@ def _mean_cost(trial: Trial) -> float:
     return float(np.mean(trial.costs))
 
 
-def _row(trial: Trial, best: Trial, *, is_final: bool, is_chosen: bool) -> dict[str, Any]:
+def _row(trial: Trial, best: Trial, *, is_final: bool, weight: float) -> dict[str, Any]:
     difference, error = paired_difference(np.array(trial.costs), np.array(best.costs))
     return {
         "candidate": said_in_words(parse_unfreeze(trial.unfreeze)),
@@ -191,14 +236,14 @@ def _row(trial: Trial, best: Trial, *, is_final: bool, is_chosen: bool) -> dict[
         "worse_than_best_high": difference + _WIDTH_95 * error,
         "standard_error": error,
         "is_final": is_final,
-        "is_chosen": is_chosen,
+        "weight": weight,
     }
 
 
 def _log(rows: Sequence[dict[str, Any]], seconds: dict[tuple[str, int], float]) -> None:
     lines = [
         "unfreeze: auto",
-        "candidate        epochs  val log-loss, calibrated  accuracy  worse than the best      seconds",
+        "candidate        epochs  val log-loss, calibrated  accuracy  worse than the best      seconds  weight",
     ]
     for row in rows:
         time_s = seconds.get((row["candidate"], row["epochs"]))
@@ -206,7 +251,7 @@ def _log(rows: Sequence[dict[str, Any]], seconds: dict[tuple[str, int], float]) 
             f"{row['candidate']:<16s} {row['epochs']:6d}  {row['val_log_loss']:12.4f}  "
             f"{row['val_calibrated_log_loss']:10.4f}  {row['val_accuracy']:8.3f}  "
             f"{row['worse_than_best']:+.4f} ± {_WIDTH_95 * row['standard_error']:.4f}      "
-            f"{'kept' if time_s is None else f'{time_s:.1f}':>7s}{'  <- chosen' if row['is_chosen'] else ''}"
+            f"{'kept' if time_s is None else f'{time_s:.1f}':>7s}  {row['weight']:6.2f}"
         )
     _logger.info("\n".join(lines))
 

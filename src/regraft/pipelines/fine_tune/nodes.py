@@ -58,6 +58,7 @@ def fine_tune(
         "unfreeze": said_unfreeze(result.unfreeze),
         "best_epoch": result.best_epoch,
         "rows": result.history,
+        "val": result.val,
         "search": result.search,
         "interpolation": {"coefficient": result.coefficient, "rows": result.interpolation},
         "temperature": result.temperature,
