@@ -91,7 +91,7 @@ engine.connect().close()
 @pytest.mark.parametrize(("cause", "is_told", "status"), [("signal", False, 143), ("fault", True, 0)])
 def test_a_database_interrupted_in_its_work_says_nothing(cause: str, is_told: bool, status: int) -> None:
     ended = subprocess.run(
-        [sys.executable, "-c", DATABASE, cause], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", DATABASE, cause], capture_output=True, text=True, check=False, timeout=300
     )
     assert ("Exception during reset" in ended.stderr) == is_told, ended.stderr
     assert ("Traceback" in ended.stderr) == is_told
@@ -130,7 +130,7 @@ def test_what_sqlite_takes_for_a_fault_of_its_own_says_nothing(
     cause: str, is_told: bool, status: int
 ) -> None:
     ended = subprocess.run(
-        [sys.executable, "-c", IN_MLFLOW, cause], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", IN_MLFLOW, cause], capture_output=True, text=True, check=False, timeout=300
     )
     assert ("SQLAlchemy database error" in ended.stderr) == is_told, ended.stderr
     assert ("Traceback" in ended.stderr) == is_told

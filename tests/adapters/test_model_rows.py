@@ -107,7 +107,7 @@ def test_the_row_of_a_model_under_way_is_killed_with_its_run(root: Path, stop: s
     assert process.stdout is not None
     assert process.stdout.readline() == "training\n"
     process.send_signal(stop)
-    process.wait(30)
+    process.wait(120)
     with during_training(lambda: None):
         run(root, seed=2)  # another run, which marks what a killed one could not
     client = MlflowClient(f"sqlite:///{root}/mlflow.db")

@@ -153,13 +153,15 @@ def served(model_folder: Path, bare_environment: dict[str, str], tmp_path: Path)
             start_new_session=True,
         )
         try:
-            for _ in range(400):
+            for _ in range(1800):  # beside other work it takes a minute
                 assert process.poll() is None, (tmp_path / "log").read_text()
                 try:
                     urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
                     break
                 except OSError:
                     time.sleep(0.1)
+            else:
+                raise TimeoutError((tmp_path / "log").read_text())
             yield f"http://127.0.0.1:{port}/invocations"
         finally:
             os.killpg(process.pid, signal.SIGTERM)
@@ -171,7 +173,7 @@ def post(url: str, content: Any) -> tuple[int, Any]:
         url, json.dumps(content).encode(), headers={"Content-Type": "application/json"}
     )
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)

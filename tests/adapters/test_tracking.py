@@ -128,7 +128,7 @@ def test_live_metrics_arrive_while_the_node_runs_and_histories_do_not_repeat_the
     seen: list[int] = []
 
     def look() -> None:
-        for _ in range(100):
+        for _ in range(1200):
             time.sleep(0.05)
             row = the_row_of(root)
             if row.data.metrics.get("train/loss") == pytest.approx(1 / 3):

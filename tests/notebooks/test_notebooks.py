@@ -79,7 +79,7 @@ def execute(path: Path, project: Path) -> Any:
         settings = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
         client = NotebookClient(
             nbformat.read(path, as_version=4),
-            timeout=120,
+            timeout=600,
             kernel_name="python3",
             resources={"metadata": {"path": str(path.parent)}},
             config=settings,

@@ -87,7 +87,7 @@ def test_each_stream_computes_with_one_thread(num_streams: int) -> None:
 
 
 def test_two_streams_are_under_way_at_once() -> None:
-    meeting = threading.Barrier(2, timeout=5)
+    meeting = threading.Barrier(2, timeout=60)
     assert sorted(map_streams(lambda _: meeting.wait(), range(2), compute=with_streams(2))) == [0, 1]
 
 
