@@ -206,6 +206,17 @@ HISTORY: dict[str, Any] = {
             },
             "mean of all (75%), last 3 (25%); val log-loss 0.400 -> 0.300, accuracy 0.800 -> 0.900",
         ),
+        (
+            "fine_tune_history",
+            HISTORY
+            | {
+                "search": [
+                    {"candidate": name, "weight": weight}
+                    for name, weight in (("last 1", 0.2), ("last 3", 0.45), ("all", 0.35))
+                ]
+            },
+            "mean of last 3 (45%), all (35%) and 1 more; val log-loss 0.400 -> 0.300, accuracy 0.800 -> 0.900",
+        ),
         ("balance", {"chosen": "class_weights"}, "balance class_weights"),
         ("balance", {"chosen": "none"}, ""),
         ("image_index", range(2624), "2,624 images"),

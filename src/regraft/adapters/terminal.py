@@ -172,7 +172,8 @@ def _fine_tuning(history: Mapping[str, Any]) -> str:
     rows, found = history["rows"], history["val"]
     counting = sorted((row for row in history["search"] if row["weight"]), key=lambda row: -row["weight"])
     if len(counting) > 1:
-        model = "mean of " + ", ".join(f"{row['candidate']} ({row['weight']:.0%})" for row in counting)
+        model = "mean of " + ", ".join(f"{row['candidate']} ({row['weight']:.0%})" for row in counting[:2])
+        model += f" and {len(counting) - 2} more" if counting[2:] else ""
     else:
         model = "".join(f"{row['candidate']} chosen; " for row in counting)
         model += f"best epoch {history['best_epoch']} of {len(rows) - 1}"

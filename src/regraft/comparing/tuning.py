@@ -26,7 +26,12 @@ from regraft.training.border import ArrayStore
 from regraft.training.fine_tune import FineTuneSettings, Labelled, fine_tune, labelled
 from regraft.training.linear_probe import SolverSettings
 
-_TRIAL_IMAGES, _TRIAL_VAL_IMAGES, _TRIAL_EPOCHS = 32, 8, 2
+_TRIAL_IMAGES, _TRIAL_VAL_IMAGES = 32, 8
+_TRIAL_EPOCHS = (
+    1,
+    1,
+    3,
+)  # the first one warms up: what a first update of its kind costs is no update's price
 # What a search takes, in trainings of all stages: seven candidates, most of them cheaper
 _SEARCHED = 4.5
 
@@ -139,7 +144,8 @@ def fine_tune_finalists(
 def estimate_seconds(probed: Probed, bench: Bench, recipe: Recipe) -> float:
     """How long fine-tuning will take if no epoch is saved by patience, measured on a few images.
 
-    A frozen pass costs at most what the pass for the features did; an update is timed.
+    A frozen pass costs at most what the pass for the features did; an update is the difference between a short training
+    and one of a few epochs more.
     """
     settings, pixels = recipe.fine_tune, probed.on_bench.pixels()
     is_searched = settings.unfreeze == "auto"
@@ -148,9 +154,9 @@ def estimate_seconds(probed: Probed, bench: Bench, recipe: Recipe) -> float:
     train = _first_images(pixels, bench, "train", _TRIAL_IMAGES)
     val = _first_images(pixels, bench, "val", _TRIAL_VAL_IMAGES)
     seconds = []
-    for max_epochs in (0, _TRIAL_EPOCHS):
+    for max_epochs in _TRIAL_EPOCHS:
         watch = Stopwatch()
-        short = replace(settings, max_epochs=max_epochs, patience=_TRIAL_EPOCHS, views="identity")
+        short = replace(settings, max_epochs=max_epochs, patience=max(_TRIAL_EPOCHS), views="identity")
         with watch, muted():
             fine_tune(
                 probed.classifier,
@@ -162,7 +168,8 @@ def estimate_seconds(probed: Probed, bench: Bench, recipe: Recipe) -> float:
                 save_points=NoSavePoints(),
             )
         seconds.append(watch.cost.seconds)
-    step_s = max(0.0, seconds[1] - seconds[0]) / (_TRIAL_EPOCHS * len(train.labels))
+    num_steps = (_TRIAL_EPOCHS[-1] - _TRIAL_EPOCHS[-2]) * len(train.labels)
+    step_s = max(0.0, seconds[-1] - seconds[-2]) / num_steps
     num_train, num_val = len(bench.rows("train")), len(bench.rows("val"))
     pass_s = probed.on_bench.preparation_cost().seconds / len(bench.manifest)
     frozen = pass_s * (settings.num_kept_views * num_train + num_val)
