@@ -35,6 +35,7 @@ SEARCHED = {
             "candidate": name,
             "epochs": epochs,
             "val_log_loss": loss,
+            "val_calibrated_log_loss": loss - 0.125,
             "val_accuracy": 0.75,
             "worse_than_best": loss - 0.5,
             "worse_than_best_low": loss - 0.6,
@@ -285,10 +286,12 @@ def test_without_groups_no_split_kinds_are_shown(build_tables: Callable) -> None
 def test_the_report_tells_what_the_search_tried_and_what_was_kept(page: str) -> None:
     section = page.partition("<h2>How much was unfrozen</h2>")[2].partition("</section>")[0]
     cells = re.findall(r'<td class="value">(.*?)</td>', section)
-    assert cells[:6] == ["none", "0", "0.6250", "75.0 %", "+0.1250 (+0.0250 to +0.2250)", ""]
-    assert cells[6:12] == ["last 2", "4", "0.5000", "75.0 %", "+0.0000 (-0.1000 to +0.1000)", "100.0 %"]
-    assert cells[17] == "dropped"
-    assert cells[18:] == [
+    assert cells[:7] == ["none", "0", "0.6250", "0.5000", "75.0 %", "+0.1250 (+0.0250 to +0.2250)", ""]
+    assert cells[7:14] == [
+        *("last 2", "4", "0.5000", "0.3750", "75.0 %", "+0.0000 (-0.1000 to +0.1000)", "100.0 %")
+    ]
+    assert cells[20] == "dropped"
+    assert cells[21:] == [
         *("0", "0.5000", "75.0 %", ""),
         *("0.5", "0.5000", "75.0 %", "kept"),
         *("1", "0.5000", "75.0 %", ""),
