@@ -16,12 +16,13 @@ from PIL import Image
 from regraft.backbones.spec import InputContract
 from regraft.backbones.stage_choice import LastStages
 from regraft.backbones.weights import RandomWeights
-from regraft.comparing.bench import Bench
+from regraft.comparing import tuning
+from regraft.comparing.bench import Bench, Cost, OnBench
 from regraft.comparing.candidates import label_candidates
 from regraft.comparing.finalists import Standing
-from regraft.comparing.probing import probe_candidates
+from regraft.comparing.probing import probe_candidates, rebuild_probe
 from regraft.comparing.tried import Tried, pack, total_seconds
-from regraft.comparing.tuning import Budget, Recipe, fine_tune_finalists
+from regraft.comparing.tuning import Budget, Recipe, estimate_seconds, fine_tune_finalists
 from regraft.images.blocks import ArrayBlocks
 from regraft.images.preprocessing import Preprocessing
 from regraft.messages import METRICS_LOGGER
@@ -184,6 +185,28 @@ def test_what_is_not_expected_to_fit_is_not_begun_and_said(bench: Bench, recipe:
     found, outcomes = tuned(bench, recipe, probes, max_seconds=1e-3)
     assert found == []
     assert all("was expected to take" in outcomes[label] for label in (SHALLOW, DEEPER))
+
+
+def test_what_the_first_update_costs_once_is_not_expected_of_each(
+    bench: Bench, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first training takes 9 CPU seconds, the second 1, four epochs more 2 more; a CPU second takes two."""
+    probe_candidates(CANDIDATES, bench, SOLVER)
+    probed = rebuild_probe(CANDIDATES[0], bench, SOLVER)
+    costs = iter([Cost(9.0, 9.0), Cost(50.0, 1.0), Cost(1.5, 3.0)])
+
+    class Watch:
+        def __enter__(self) -> "Watch":
+            self.cost = next(costs)
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(tuning, "Stopwatch", Watch)
+    monkeypatch.setattr(OnBench, "passes_cost", lambda _: Cost(7.2, 3.6))
+    # 20 images to learn from in two views and 8 of val pass once, of 36 that took 7.2 s; one epoch, val a third
+    passes, image_s = 7.2 / 36 * (2 * 20 + 8), 2 * 2.0 / (4 * 20)
+    assert estimate_seconds(probed, bench, recipe) == pytest.approx(passes + image_s * (20 + 8 / 3))
 
 
 def test_pixels_that_are_shared_are_paid_once(bench: Bench) -> None:

@@ -161,7 +161,11 @@ class OnBench:
 
     def preparation_cost(self) -> Cost:
         """What decoding its pixels and one pass over all images cost, this time or an earlier one."""
-        return self.pixels_cost() + self._cost_of(self.features_key)
+        return self.pixels_cost() + self.passes_cost()
+
+    def passes_cost(self) -> Cost:
+        """Of that, the pass."""
+        return self._cost_of(self.features_key)
 
     def pixels_cost(self) -> Cost:
         """Of that, the decoding: candidates that take the same pixels, by `pixels_key`, share it."""

@@ -27,11 +27,8 @@ from regraft.training.fine_tune import FineTuneSettings, Labelled, fine_tune, la
 from regraft.training.linear_probe import SolverSettings
 
 _TRIAL_IMAGES, _TRIAL_VAL_IMAGES = 32, 8
-_TRIAL_EPOCHS = (
-    1,
-    1,
-    3,
-)  # the first one warms up: what a first update of its kind costs is no update's price
+# The first training warms up: what a first update of its kind costs is no update's price
+_TRIAL_EPOCHS = (1, 1, 5)
 # What a search takes, in trainings of all stages: seven candidates, most of them cheaper
 _SEARCHED = 4.5
 
@@ -145,7 +142,8 @@ def estimate_seconds(probed: Probed, bench: Bench, recipe: Recipe) -> float:
     """How long fine-tuning will take if no epoch is saved by patience, measured on a few images.
 
     A frozen pass costs at most what the pass for the features did; an update is the difference between a short training
-    and one of a few epochs more.
+    and one of a few epochs more. On a CPU that difference is taken in CPU seconds, which hardly change with what else
+    the machine does, and the pass says how many seconds go by in one of them.
     """
     settings, pixels = recipe.fine_tune, probed.on_bench.pixels()
     is_searched = settings.unfreeze == "auto"
@@ -153,7 +151,7 @@ def estimate_seconds(probed: Probed, bench: Bench, recipe: Recipe) -> float:
         settings = replace(settings, unfreeze="all")  # the dearest that the search tries
     train = _first_images(pixels, bench, "train", _TRIAL_IMAGES)
     val = _first_images(pixels, bench, "val", _TRIAL_VAL_IMAGES)
-    seconds = []
+    costs = []
     for max_epochs in _TRIAL_EPOCHS:
         watch = Stopwatch()
         short = replace(settings, max_epochs=max_epochs, patience=max(_TRIAL_EPOCHS), views="identity")
@@ -167,12 +165,15 @@ def estimate_seconds(probed: Probed, bench: Bench, recipe: Recipe) -> float:
                 store=_InMemory(),
                 save_points=NoSavePoints(),
             )
-        seconds.append(watch.cost.seconds)
-    num_steps = (_TRIAL_EPOCHS[-1] - _TRIAL_EPOCHS[-2]) * len(train.labels)
-    step_s = max(0.0, seconds[-1] - seconds[-2]) / num_steps
+        costs.append(watch.cost)
+    passes = probed.on_bench.passes_cost()
+    if bench.compute.device.type == "cpu":
+        updates_s = (costs[-1].cpu_seconds - costs[-2].cpu_seconds) * passes.seconds / passes.cpu_seconds
+    else:
+        updates_s = costs[-1].seconds - costs[-2].seconds
+    step_s = max(0.0, updates_s) / ((_TRIAL_EPOCHS[-1] - _TRIAL_EPOCHS[-2]) * len(train.labels))
     num_train, num_val = len(bench.rows("train")), len(bench.rows("val"))
-    pass_s = probed.on_bench.preparation_cost().seconds / len(bench.manifest)
-    frozen = pass_s * (settings.num_kept_views * num_train + num_val)
+    frozen = passes.seconds / len(bench.manifest) * (settings.num_kept_views * num_train + num_val)
     training = settings.max_epochs * step_s * (num_train + num_val / 3)
     return frozen + training * (_SEARCHED if is_searched else 1)
 
