@@ -58,6 +58,8 @@ def test_the_first_block_comes_with_the_convolution_before_it(name: str, first: 
         ("all", "all"),
         ("auto", "auto"),
         ({"last": 0}, LastStages(0)),
+        ("last 0", LastStages(0)),
+        ("last 12", LastStages(12)),
         (["layer4", "stem"], ("layer4", "stem")),
         (("stem",), ("stem",)),
         (LastStages(3), LastStages(3)),
@@ -75,7 +77,9 @@ def test_what_is_said_is_read_and_said_again(said: Any, meant: Any) -> None:
         ("layer4", "a list of stages such as"),
         (None, "got None; known: none, first, all"),
         (3, "got 3; known: none"),
-        ([], r"got \[\]; .*\{last: 0\} trains the head alone"),
+        ([], r"got \[\]; .*last 0 is the head alone"),
+        ("last", "unknown choice of stages 'last'"),
+        ("last -1", "unknown choice of stages 'last -1'"),
         ([1], r"got \[1\]"),
         (["stem", "layer1", "stem"], "stages named twice: stem"),
         ({"last": -1}, "a number of 0 or more}, got {'last': -1}"),
@@ -101,7 +105,7 @@ def test_every_unknown_stage_is_named_with_near_names() -> None:
 def test_more_stages_than_there_are_are_refused() -> None:
     assert check_unfreeze(LastStages(5), get_spec("resnet18").stages, network="resnet18") == []
     (fault,) = check_unfreeze(LastStages(6), get_spec("resnet18").stages, network="resnet18")
-    assert fault == "last: 6 is more than the 5 stages of resnet18 (stem, layer1, layer2, layer3, layer4)"
+    assert fault == "last 6 is more than the 5 stages of resnet18 (stem, layer1, layer2, layer3, layer4)"
 
 
 def test_auto_stands_for_no_stages_by_itself() -> None:

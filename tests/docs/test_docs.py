@@ -10,12 +10,14 @@ from typing import Any, get_args
 import pytest
 import yaml
 from kedro.config import OmegaConfigLoader
+from omegaconf import OmegaConf
 from pydantic import BaseModel
 
 from regraft.adapters.command_parameters import parse_parameters
 from regraft.adapters.tracking_server import TrackingOptions
 from regraft.backbones.zoo import BACKBONES
 from regraft.options.checking import SCHEMAS, check_parameters
+from regraft.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -48,26 +50,18 @@ def commands(page: Path) -> Iterator[list[str]]:
                     yield words
 
 
-def base_configuration() -> dict[str, Any]:
-    loader = OmegaConfigLoader(
-        str(ROOT / "conf"),
-        base_env="base",
-        default_run_env="base",
-        config_patterns={"tracking": ["tracking*"]},
+def base_configuration(changes: dict[str, Any] | None = None) -> dict[str, Any]:
+    """As Kedro merges it: not everything may take the place of everything."""
+    told = dict(changes or {})
+    tracking = told.pop("tracking", {})
+    loader = OmegaConfigLoader(str(ROOT / "conf"), env="base", runtime_params=told, **CONFIG_LOADER_ARGS)
+    return dict(loader["parameters"]) | OmegaConf.to_container(
+        OmegaConf.merge(loader["tracking"], {"tracking": tracking})
     )
-    return dict(loader["parameters"]) | dict(loader["tracking"])
-
-
-def merged(onto: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    both = dict(onto)
-    for key, value in changes.items():
-        is_inner = isinstance(value, dict) and isinstance(both.get(key), dict)
-        both[key] = merged(both[key], value) if is_inner else value
-    return both
 
 
 def check(changes: dict[str, Any]) -> None:
-    parameters = merged(base_configuration(), changes)
+    parameters = base_configuration(changes)
     TrackingOptions.model_validate(parameters.pop("tracking"))
     check_parameters(parameters)
 

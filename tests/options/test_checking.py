@@ -163,7 +163,7 @@ def test_every_step_is_checked() -> None:
         (
             "fine_tune.unfreeze",
             {"last": 10},
-            "fine_tune.unfreeze: last: 10 is more than the 9 stages of efficientnet_lite0 (stem, blocks.0,",
+            "fine_tune.unfreeze: last 10 is more than the 9 stages of efficientnet_lite0 (stem, blocks.0,",
         ),
         (
             "fine_tune.unfreeze",
@@ -174,7 +174,7 @@ def test_every_step_is_checked() -> None:
         (
             "fine_tune.unfreeze",
             "al",
-            "fine_tune.unfreeze: unknown choice of stages 'al'; known: none, first, all, auto, {last: 3} or a list",
+            "fine_tune.unfreeze: unknown choice of stages 'al'; known: none, first, all, auto, last 3 or a list",
         ),
         (
             "fine_tune.unfreeze",
@@ -184,7 +184,7 @@ def test_every_step_is_checked() -> None:
         (
             "fine_tune.unfreeze",
             3,
-            "fine_tune.unfreeze: got 3; known: none, first, all, auto, {last: 3} or a list",
+            "fine_tune.unfreeze: got 3; known: none, first, all, auto, last 3 or a list",
         ),
         (
             "fine_tune.batch_norm",
@@ -233,7 +233,7 @@ def test_all_faults_are_named_at_once(shipped: dict[str, Any]) -> None:
 def test_what_the_backbone_does_not_allow_is_told_beside_other_faults(shipped: dict[str, Any]) -> None:
     parameters = with_change(shipped, "fine_tune.unfreeze", {"last": 10})
     message = fault_of(with_change(parameters, "evaluate.sed", 1))
-    assert "fine_tune.unfreeze: last: 10 is more" in message
+    assert "fine_tune.unfreeze: last 10 is more" in message
     assert "evaluate: unknown key 'sed'" in message
 
 
@@ -296,3 +296,16 @@ def test_named_stages_and_an_automatic_cut_exclude_each_other(shipped: dict[str,
     check_parameters(parameters)
     fault = fault_of(with_change(parameters, "train_head.features", ["stem"]))
     assert "train_head.features: stages are named, and build_backbone.cut: auto would choose them" in fault
+
+
+@pytest.mark.parametrize("said", ["none", "last 2", {"last": 2}, ["blocks.4", "blocks.5"]])
+@pytest.mark.parametrize("env", ["base", "test"])
+def test_stages_may_be_said_on_the_command_line_in_every_way(env: str, said: Any) -> None:
+    from kedro.config import OmegaConfigLoader
+
+    from regraft.settings import CONFIG_LOADER_ARGS
+
+    told = {"fine_tune": {"unfreeze": said}}
+    loader = OmegaConfigLoader(str(PROJECT / "conf"), env=env, runtime_params=told, **CONFIG_LOADER_ARGS)
+    assert loader["parameters"]["fine_tune"]["unfreeze"] == said
+    check_parameters(loader["parameters"])

@@ -802,7 +802,7 @@ def test_weights_stay_float32_where_products_are_bfloat16(
 
 def test_more_stages_than_there_are_are_refused(tune: Tune) -> None:
     with pytest.raises(
-        ValueError, match=r"last: 5 is more than the 4 stages of efficientnet_lite0 \(stem, blocks.0"
+        ValueError, match=r"last 5 is more than the 4 stages of efficientnet_lite0 \(stem, blocks.0"
     ):
         tune(unfreeze=LastStages(5))
 

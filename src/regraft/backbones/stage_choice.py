@@ -5,6 +5,7 @@ Must not import torch: what is said is checked in the first second of a run.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 _Word = Literal["none", "first", "all", "auto"]
-_HINT = ", {last: 3} or a list of stages such as [layer3, layer4]"
+_HINT = ", last 3 or a list of stages such as [layer3, layer4]; last 0 is the head alone"
+_LAST = re.compile(r"last (\d+)")
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ def parse_unfreeze(said: Any) -> Unfreeze:
     """What a configuration says, as a value.
 
     Args:
-        said: A word, a mapping with `last`, or a list of names; an `Unfreeze` is taken as it is.
+        said: A word, `last` and a number, or a list of names; an `Unfreeze` is taken as it is. A mapping with `last` is
+            understood, but Kedro puts no list in a mapping's place.
 
     Raises:
         ValueError: If it is anything else; one line that says what it may be.
@@ -46,6 +49,8 @@ def parse_unfreeze(said: Any) -> Unfreeze:
     if isinstance(said, LastStages):
         return said
     if isinstance(said, str):
+        if last_stages := _LAST.fullmatch(said):
+            return LastStages(int(last_stages[1]))
         if said not in get_args(_Word):
             raise unknown_name("choice of stages", said, get_args(_Word), hint=_HINT)
         return cast("_Word", said)
@@ -58,16 +63,12 @@ def parse_unfreeze(said: Any) -> Unfreeze:
         if repeated := sorted({name for name in said if said.count(name) > 1}):
             raise ValueError(f"stages named twice: {', '.join(repeated)}")
         return tuple(said)
-    raise ValueError(
-        f"got {said!r}; known: {', '.join(get_args(_Word))}{_HINT}; {{last: 0}} trains the head alone"
-    )
+    raise ValueError(f"got {said!r}; known: {', '.join(get_args(_Word))}{_HINT}")
 
 
-def said_unfreeze(unfreeze: Unfreeze) -> str | dict[str, int] | list[str]:
+def said_unfreeze(unfreeze: Unfreeze) -> str | list[str]:
     """A choice as a configuration says it, for records of it."""
-    if isinstance(unfreeze, LastStages):
-        return {"last": unfreeze.last}
-    return unfreeze if isinstance(unfreeze, str) else list(unfreeze)
+    return said_in_words(unfreeze) if isinstance(unfreeze, str | LastStages) else list(unfreeze)
 
 
 def said_in_words(unfreeze: Unfreeze) -> str:
@@ -139,7 +140,7 @@ def check_unfreeze(unfreeze: Unfreeze, stages: Sequence[str], *, network: str) -
     """
     if isinstance(unfreeze, LastStages) and unfreeze.last > len(stages):
         listed = ", ".join(stages)
-        return [f"last: {unfreeze.last} is more than the {len(stages)} stages of {network} ({listed})"]
+        return [f"last {unfreeze.last} is more than the {len(stages)} stages of {network} ({listed})"]
     if isinstance(unfreeze, tuple):
         unknown = [name for name in unfreeze if name not in stages]
         return [str(unknown_name(f"stage of {network} up to its cut", name, stages)) for name in unknown]

@@ -60,7 +60,7 @@ class FineTuneOptions(Options):
         search: How `unfreeze: auto` searches.
         interpolate: The model kept lies between the probe (0) and the best epoch (1).
         calibrate: Whether its probabilities are made less sure where `val` says so; the classes stay.
-        unfreeze: Which stages are trained: `none`, `first`, `all`, `auto`, `{last: 3}`, or their names.
+        unfreeze: Which stages are trained: `none`, `first`, `all`, `auto`, `last 3`, or their names.
         batch_norm: Whether statistics of norms stay those of the pretraining or adapt in the trained stages.
         depthwise: Whether depthwise convolutions of those stages move too; on a CPU that doubles a step.
         learning_rate: Of the head, at the top of the schedule.
