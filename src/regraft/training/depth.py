@@ -4,12 +4,15 @@ Knows features and labels of the training images only: `val` and `test` are neve
 """
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
+from regraft.cores import count_cores
 from regraft.messages import report_progress
 from regraft.training.feature_columns import stage_columns
 from regraft.training.linear_probe import Ints, SolverSettings, group_folds
@@ -17,6 +20,7 @@ from regraft.training.out_of_fold import predict_held_out
 from regraft.training.penalised_regression import Floats
 
 _TASK = "probing depths"
+_Asked = tuple[Literal["last", "concat"], str, slice]
 
 
 @dataclass(frozen=True)
@@ -79,18 +83,25 @@ def probe_depths(
             f"{len(labels) - num_told} of {len(labels)} training images cannot be held out: without their groups a "
             "class has nothing left to learn from. Lower probe.num_folds, or give each class more groups"
         )
+    alone: list[_Asked] = [("last", stage, own) for stage, own in columns.items()]
+    # The first stage alone is all up to it
+    joined: list[_Asked] = [
+        ("concat", stage, slice(0, own.stop)) for stage, own in columns.items() if own.start
+    ]
+    num_probes = len(alone) + len(joined)
+
+    def probe(asked: _Asked) -> DepthProbe:
+        kind, stage, own = asked
+        return _probe(features[:, own], kind, stage, labels, num_classes, folds, settings)
+
     probes: list[DepthProbe] = []
-    for stage, own in columns.items():
-        probes.append(_probe(features[:, own], "last", stage, labels, num_classes, folds, settings))
-        report_progress(_TASK, len(probes), 2 * len(columns))
-    for stage, own in columns.items():
-        if own.start == 0:  # the first stage alone is all up to it
-            probes.append(replace(probes[0], features="concat"))
-        else:
-            joined = features[:, : own.stop]
-            probes.append(_probe(joined, "concat", stage, labels, num_classes, folds, settings))
-        report_progress(_TASK, len(probes), 2 * len(columns))
-    return probes
+    # Each computes with one thread, so that how many run at once changes no bit. The widest first: they take longest.
+    with threadpool_limits(1), ThreadPoolExecutor(count_cores()) as threads:
+        for one in threads.map(probe, [*alone, *joined][::-1]):
+            probes.append(one)
+            report_progress(_TASK, len(probes), num_probes)
+    probes.reverse()
+    return [*probes[: len(alone)], replace(probes[0], features="concat"), *probes[len(alone) :]]
 
 
 def _probe(
