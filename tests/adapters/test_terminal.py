@@ -162,16 +162,18 @@ def test_a_second_run_in_one_process_starts_anew(
     assert "nothing has changed" in told.out
 
 
-HISTORY: dict[str, Any] = {
-    "best_epoch": 1,
-    "rows": [
-        {"val_log_loss": 0.4, "val_accuracy": 0.8},
-        {"val_log_loss": 0.45, "val_accuracy": 0.9},
-        {"val_log_loss": 0.5, "val_accuracy": 0.7},
-    ],
-    "val": {"val_log_loss": 0.3, "val_accuracy": 0.9},
-    "search": [],
-}
+def history_of(**weights: float) -> dict[str, Any]:
+    """Of a fine-tuning, with what each candidate of a search counts."""
+    return {
+        "best_epoch": 1,
+        "rows": [
+            {"val_log_loss": 0.4, "val_accuracy": 0.8},
+            {"val_log_loss": 0.45, "val_accuracy": 0.9},
+            {"val_log_loss": 0.5, "val_accuracy": 0.7},
+        ],
+        "val": {"val_log_loss": 0.3, "val_accuracy": 0.9},
+        "search": [{"candidate": name, "weight": weight} for name, weight in weights.items()],
+    }
 
 
 @pytest.mark.parametrize(
@@ -187,35 +189,23 @@ HISTORY: dict[str, Any] = {
         ("ingest_report", {"num_unreadable": 0}, ""),
         (
             "fine_tune_history",
-            HISTORY,
+            history_of(),
             "best epoch 1 of 2; val log-loss 0.400 -> 0.300, accuracy 0.800 -> 0.900",
         ),
         (
             "fine_tune_history",
-            HISTORY | {"search": [{"candidate": "none", "weight": 0.0}, {"candidate": "all", "weight": 1.0}]},
+            history_of(none=0.0, all=1.0),
             "all chosen; best epoch 1 of 2; val log-loss 0.400 -> 0.300, accuracy 0.800 -> 0.900",
         ),
         (
             "fine_tune_history",
-            HISTORY
-            | {
-                "search": [
-                    {"candidate": name, "weight": weight}
-                    for name, weight in (("none", 0.0), ("last 3", 0.25), ("all", 0.75))
-                ]
-            },
-            "mean of all (75%), last 3 (25%); val log-loss 0.400 -> 0.300, accuracy 0.800 -> 0.900",
+            history_of(none=0.0, first=0.25, all=0.75),
+            "mean of all (75%), first (25%); val log-loss 0.400 -> 0.300, accuracy 0.800 -> 0.900",
         ),
         (
             "fine_tune_history",
-            HISTORY
-            | {
-                "search": [
-                    {"candidate": name, "weight": weight}
-                    for name, weight in (("last 1", 0.2), ("last 3", 0.45), ("all", 0.35))
-                ]
-            },
-            "mean of last 3 (45%), all (35%) and 1 more; val log-loss 0.400 -> 0.300, accuracy 0.800 -> 0.900",
+            history_of(none=0.2, first=0.45, all=0.35),
+            "mean of first (45%), all (35%) and 1 more; val log-loss 0.400 -> 0.300, accuracy 0.800 -> 0.900",
         ),
         ("balance", {"chosen": "class_weights"}, "balance class_weights"),
         ("balance", {"chosen": "none"}, ""),

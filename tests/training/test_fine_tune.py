@@ -354,7 +354,7 @@ def test_a_killed_search_and_a_killed_training_after_it_end_in_the_same_bits(
 
 
 def test_auto_hands_back_the_mean_of_what_its_candidates_have_become(
-    tune: Tune, fitted_probe: Classifier, shapes: tuple[Labelled, Labelled]
+    tune: Tune, shapes: tuple[Labelled, Labelled]
 ) -> None:
     changes: dict[str, Any] = {"val": shapes[0], "max_epochs": 4, "learning_rate": 3e-5}
     found = tune(unfreeze="auto", search=TAKE_THE_MEAN, **changes)
@@ -383,17 +383,11 @@ def test_stages_that_no_candidate_of_a_mean_has_trained_stay_to_the_bit(
     assert found.unfreeze == ("blocks.1", "blocks.2")
     rows = {row["stage"]: row for row in found.receipt}
     assert [stage for stage, row in rows.items() if row["has_moved"]] == ["blocks.1", "blocks.2", "head"]
-    frozen = {
-        name
-        for name in fitted_probe.state_dict()
-        if not name.startswith(("head", "backbone.stages.blocks_1"))
-    }
-    assert frozen - moved(fitted_probe, found.classifier) >= {name for name in frozen if "blocks_0" in name}
+    assert not any("stem" in name or "blocks_0" in name for name in moved(fitted_probe, found.classifier))
 
 
 def test_a_mean_that_is_worse_than_each_of_its_candidates_is_not_taken(
     tune: Tune,
-    fitted_probe: Classifier,
     shapes: tuple[Labelled, Labelled],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,

@@ -87,15 +87,15 @@ def search_stages(
         key=digest.hexdigest(),
     )
     if len(found.weights) == 1:
-        (unfreeze, _), *_ = found.weights
-        return Searched(ready.finished(unfreeze), unfreeze, found.rows)
+        [(unfreeze, _)] = found.weights
+        return Searched(ready.trained(unfreeze), unfreeze, found.rows)
     mean = ready.mean(found.weights)
     if mean.cost <= found.highest_cost:
         return Searched(mean.trained, mean.unfreeze, found.rows)
     name = said_in_words(found.unfreeze)
     _logger.warning("the mean of the candidates is worse on val than each of them; %s is taken", name)
     rows = [{**row, "weight": float(row["is_final"] and row["candidate"] == name)} for row in found.rows]
-    return Searched(ready.finished(found.unfreeze), found.unfreeze, rows)
+    return Searched(ready.trained(found.unfreeze), found.unfreeze, rows)
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,10 @@ class _StageCandidates:
 
     def train(self, unfreeze: Unfreeze, until: int) -> Trial:
         """See `Candidates.train`."""
-        trained = self._trained(unfreeze, until=until, trial=said_in_words(unfreeze))
+        trained = self.trained(unfreeze, until=until, trial=said_in_words(unfreeze))
         stages = chosen_stages(unfreeze, dict(self.start.backbone.stages.items()))
-        costs = self._measure(trained.classifier, stages)[1]
+        counted = self._predicted(trained.classifier, stages)
+        costs = image_costs(*counted, metric=self.settings.selection_metric)
         return Trial(
             unfreeze=said_unfreeze(unfreeze),
             stages=stages,
@@ -137,34 +138,27 @@ class _StageCandidates:
         """See `Candidates.drop`."""
         self.save_points.forget(save_point_of(unfreeze))
 
-    def finished(self, unfreeze: Unfreeze) -> Trained:
-        """One, trained to the end: what naming it gives."""
-        return self._trained(unfreeze)
-
     def mean(self, weights: Sequence[tuple[Unfreeze, float]]) -> _Mean:
         """Of several that were trained to the end, by their weights."""
         stages = dict(self.start.backbone.stages.items())
         mean, moved = copy.deepcopy(self.start).to(self.compute.device), set[str]()
         heaviest: Trained | None = None
         for unfreeze, weight in sorted(weights, key=lambda one: -one[1]):
-            trained = self.finished(unfreeze)
+            trained = self.trained(unfreeze)
             if trained.best_epoch > 0:
                 heaviest = heaviest or trained
                 moved |= {"head", *chosen_stages(unfreeze, stages)}
                 add_moved(mean, self.start, trained.classifier, weight)
-        if heaviest is None:
-            return self._of_start()
         between = tuple(stage for stage in stages if stage in moved)
-        scores, costs = self._measure(mean, between)
+        counted = self._predicted(mean, between)
         return _Mean(
-            replace(heaviest, classifier=mean, val=scores), between or LastStages(0), float(costs.mean())
+            replace(heaviest or self.trained("none"), classifier=mean, val=score(*counted)),
+            between or (LastStages(0) if moved else "none"),
+            float(image_costs(*counted, metric=self.settings.selection_metric).mean()),
         )
 
-    def _of_start(self) -> _Mean:
-        trained = self.finished("none")
-        return _Mean(trained, "none", float(self._measure(trained.classifier, ())[1].mean()))
-
-    def _trained(self, unfreeze: Unfreeze, *, until: int | None = None, trial: str | None = None) -> Trained:
+    def trained(self, unfreeze: Unfreeze, *, until: int | None = None, trial: str | None = None) -> Trained:
+        """One, as `train_stages` gives it; to the end, it is what naming it gives."""
         return train_stages(
             self.start,
             self.images,
@@ -177,11 +171,10 @@ class _StageCandidates:
             trial=trial,
         )
 
-    def _measure(
+    def _predicted(
         self, classifier: Classifier, stages: Sequence[str]
-    ) -> tuple[dict[str, float], NDArray[np.float64]]:
-        """Its scores on `val`, and what each image costs by the metric that chooses; all but these stages is the
-        start's."""
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+        """What it says of `val` `(N, K)`, the labels and what each counts; all but these stages is the start's."""
         first, settings = next(iter(stages), None), self.settings
         seen = examples(
             self.start, first, self.val, "identity", settings, compute=self.compute, store=self.store
@@ -194,5 +187,4 @@ class _StageCandidates:
             batch_size=settings.micro_batch_size,
             compute=self.compute,
         )
-        counted = (probabilities, seen.labels, seen.shares.weights)
-        return score(*counted), image_costs(*counted, metric=settings.selection_metric)
+        return probabilities, seen.labels, seen.shares.weights
