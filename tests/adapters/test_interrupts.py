@@ -22,9 +22,13 @@ finally:
 
 
 def run(
-    *numbers: signal.Signals, before: str = "", during: str = "time.sleep(60)", after: str = ""
+    *numbers: signal.Signals,
+    before: str = "",
+    during: str = "time.sleep(60)",
+    after: str = "",
+    first_after: str = "ready",
 ) -> tuple[int, str]:
-    """Send signals to a script one after another, each when it has told something; its status and what it told."""
+    """Send signals to a script, the first after a line, each other one after one more; its status and its lines."""
     with subprocess.Popen(
         [sys.executable, "-c", SCRIPT.format(before=before, during=during, after=after)],
         stdout=subprocess.PIPE,
@@ -33,9 +37,12 @@ def run(
     ) as process:
         assert process.stdout is not None
         told = ""
-        for number in numbers:
+        while first_after not in told.splitlines():
             told += process.stdout.readline()
+        for number in numbers[:-1]:
             process.send_signal(number)
+            told += process.stdout.readline()
+        process.send_signal(numbers[-1])
         told += process.stdout.read()
     return process.returncode, told
 
@@ -62,6 +69,46 @@ def test_what_a_library_swallows_is_raised_again(number: signal.Signals, status:
         "exec('try:\\n    time.sleep(60)\\nexcept BaseException:\\n    pass'); interrupts.raise_if_received()"
     )
     assert run(number, during=swallow) == (status, "ready\nput in order\n")
+
+
+IN_A_BLOCK = """
+def block(last=lambda: None):
+    with interrupts.postponed():
+        with interrupts.postponed():
+            print("inside", flush=True)
+            while not interrupts.received():
+                time.sleep(0.01)
+        print("still inside", flush=True)
+        last()
+    print("never told")
+"""
+
+
+def test_a_signal_in_a_block_that_postpones_it_raises_at_the_end_of_the_outermost() -> None:
+    ended = run(signal.SIGTERM, before=IN_A_BLOCK, during="block()", first_after="inside")
+    assert ended == (143, "ready\ninside\nstill inside\nput in order\n")
+
+
+def test_a_second_signal_does_not_wait_for_the_end_of_the_block() -> None:
+    ended = run(
+        signal.SIGTERM,
+        signal.SIGTERM,
+        before=IN_A_BLOCK,
+        during="block(last=lambda: time.sleep(60))",
+        first_after="inside",
+    )
+    assert ended == (-signal.SIGTERM, "ready\ninside\nstill inside\n")
+
+
+def test_a_block_on_another_thread_postpones_nothing() -> None:
+    before = """import threading
+
+def wait():
+    with interrupts.postponed():
+        time.sleep(60)
+"""
+    during = "threading.Thread(target=wait, daemon=True).start(); time.sleep(60)"
+    assert run(signal.SIGTERM, before=before, during=during) == (143, "ready\nput in order\n")
 
 
 def test_a_signal_that_is_ignored_stays_so() -> None:

@@ -1,5 +1,6 @@
 import json
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -342,6 +343,42 @@ def test_a_run_whose_database_takes_a_signal_for_a_fault_is_killed(
     with pytest.raises(TrackingError):
         run(root)
     assert the_row_of(root).info.status == status
+
+
+IN_A_WRITE = """
+import os, signal, sqlite3
+from pathlib import Path
+import tracking_sample
+from mlflow.tracking import MlflowClient
+from regraft.adapters.interrupts import raise_on_termination
+
+def write(*arguments, **settings):
+    connection = sqlite3.connect("mlflow.db", isolation_level=None)
+    connection.execute("begin immediate")
+    os.kill(os.getpid(), signal.SIGTERM)
+    connection.execute("commit")
+    connection.close()
+    print("written", flush=True)
+
+raise_on_termination()
+MlflowClient.update_run = write
+tracking_sample.run(Path.cwd())
+"""
+
+
+@pytest.mark.slow
+def test_a_run_told_to_end_in_a_write_to_its_database_ends_the_write_and_is_killed(root: Path) -> None:
+    """Interrupted, the connection would hold its lock as long as the traceback holds the connection."""
+    ended = subprocess.run(
+        [sys.executable, "-c", IN_A_WRITE],
+        env=os.environ
+        | {"PYTHONPATH": os.pathsep.join([str(Path(tracking_sample.__file__).parent), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (143, "written\n"), ended.stderr
+    assert the_row_of(root).info.status == "KILLED"
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"run_id": "f00"}'])

@@ -6,10 +6,23 @@ Knows signals, nothing of runs.
 import logging
 import os
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _received: list[signal.Signals] = []
+
+
+@dataclass
+class _Postponing:
+    depth: int = 0
+    is_waiting: bool = False
+
+
+_postponing = _Postponing()
 
 
 class TerminatedError(SystemExit):
@@ -48,6 +61,25 @@ def raise_if_received() -> None:
         raise KeyboardInterrupt if number == signal.SIGINT else TerminatedError(number)
 
 
+@contextmanager
+def postponed() -> Iterator[None]:
+    """Let a signal that comes meanwhile raise at the end of this block; a second one ends the process at once.
+
+    On other threads nothing is changed: signals raise in the main thread alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _postponing.depth += 1
+    try:
+        yield
+    finally:
+        _postponing.depth -= 1
+        if _postponing.is_waiting and not _postponing.depth:
+            _postponing.is_waiting = False
+            raise_if_received()
+
+
 def end_at_once_on_signals() -> None:
     """Give the signals back to the operating system, less those that are ignored."""
     for number in _ENDING:
@@ -68,7 +100,10 @@ def _raise_where(present: dict[signal.Signals, object]) -> None:
         if os.getpid() != pid:  # a forked worker
             os.kill(os.getpid(), number)
         _received.append(signal.Signals(number))
-        raise_if_received()
+        if _postponing.depth:
+            _postponing.is_waiting = True
+        else:
+            raise_if_received()
 
     for number, handler in present.items():
         if signal.getsignal(number) is handler:

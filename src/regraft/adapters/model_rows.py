@@ -48,11 +48,12 @@ class ModelRows(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Open or end a row."""
         try:
-            if (name := getattr(record, "begun", None)) is not None:
-                self._open = self._begin(name, getattr(record, "parameters", {}))
-            elif self._open is not None and hasattr(record, "ended"):
-                row, self._open = self._open, None
-                row.end(getattr(record, "status", "FAILED"))
+            with self._parent.server.undisturbed():
+                if (name := getattr(record, "begun", None)) is not None:
+                    self._open = self._begin(name, getattr(record, "parameters", {}))
+                elif self._open is not None and hasattr(record, "ended"):
+                    row, self._open = self._open, None
+                    row.end(getattr(record, "status", "FAILED"))
         except (TrackingError, OSError) as error:
             self.failure = error
 

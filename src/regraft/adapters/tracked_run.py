@@ -204,7 +204,7 @@ class TrackedRun:
 
 @contextmanager
 def explain_failures(server: TrackingServer, what: str) -> Iterator[None]:
-    """Say in one line which server could not do what.
+    """Say in one line which server could not do what; a signal waits for the end of work in a database.
 
     Raises:
         TrackingError: In place of MLflow's own error, which becomes its cause.
@@ -213,7 +213,8 @@ def explain_failures(server: TrackingServer, what: str) -> Iterator[None]:
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        yield
+        with server.undisturbed():
+            yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
         if isinstance(error, WriteError):
             raise  # of the project's own files

@@ -98,7 +98,8 @@ class TrackingHook:
             raise self._failure
         self._saved = set()
         if PRESENT.run is None and any(name in self._recordings for name in node.outputs):
-            self._open_run(node)
+            with current_server().undisturbed():
+                self._open_run(node)
         if PRESENT.run is not None:
             self._record_ancestors(node, PRESENT.run, inputs)
 

@@ -8,7 +8,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from regraft.adapters.files import written_whole
+from regraft.adapters.interrupts import postponed
 from regraft.adapters.moved_artifacts import follow_moved_artifacts
 from regraft.adapters.server_faults import DATABASE_PORTS, find_file_fault, find_server_fault
 
@@ -94,6 +95,14 @@ class TrackingServer:
     def database(self) -> Path | None:
         """The SQLite file, if that is what it is."""
         return Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) else None
+
+    def undisturbed(self) -> AbstractContextManager[None]:
+        """A block in which no signal interrupts work in a database.
+
+        What is interrupted there keeps its lock, and the run could not be ended. A request to a server may take half
+        a minute and is interrupted.
+        """
+        return nullcontext() if self.artifacts is None else postponed()
 
     def check(self) -> None:
         """Find out, in about `connect_timeout_s` and without MLflow, whether runs can be kept here.
