@@ -163,7 +163,7 @@ def training_steps(backbone: Backbone, images: Tensor, num_stages: int) -> dict[
 
         def step() -> object:
             with weights.held():
-                pooled = backbone.pool_in_float32(network.forward_range(border, first, None))
+                pooled = backbone.pool(network.forward_range(border, first, None))
                 return weights.through(added([], weights.gradients(pooled.mean())))
 
         return step

@@ -72,6 +72,13 @@ def test_pooling_means_over_positions(backbone: Backbone) -> None:
     assert torch.equal(backbone.pool(activation[0, 0]), activation[0, 0])
 
 
+def test_means_of_half_precision_are_not_rounded_to_it(backbone: Backbone) -> None:
+    activation = torch.tensor([1.0, 1.0078125]).reshape(1, 1, 1, 2).expand(2, 16, 3, 2).bfloat16()
+    pooled = backbone.pool(activation)
+    assert pooled.dtype is torch.float32
+    assert torch.equal(pooled, torch.full((2, 16), 1.00390625))
+
+
 def test_pooling_takes_the_class_token_where_the_network_does() -> None:
     _, state = random_network(get_spec("dinov2_small"))
     backbone = build_backbone("dinov2_small", weights=state, cut="blocks.0")

@@ -28,6 +28,17 @@ def test_each_dirty_file_is_read_as_it_must_be_or_refused_with_its_reason(file: 
     assert np.abs(np.asarray(decoded.image).astype(int) - file.pixels).max() <= file.tolerance
 
 
+def test_grey_left_in_one_band_is_the_same_picture() -> None:
+    read = [file for file in FILES if file.reason is None]
+    kept = [decode(file.data, keep_grey=True) for file in read]
+    modes = {file.name: one.image.mode for file, one in zip(read, kept, strict=True)}
+    assert sorted(set(modes.values())) == ["L", "RGB"], modes
+    for file, one in zip(read, kept, strict=True):
+        expected = decode(file.data)
+        assert one.image.convert("RGB").tobytes() == expected.image.tobytes(), file.name
+        assert one.ways == expected.ways, file.name
+
+
 def test_names_in_the_collection_are_used_once() -> None:
     assert len({file.name for file in FILES}) == len(FILES) == len({(f.group, f.what) for f in FILES})
 

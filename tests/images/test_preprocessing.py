@@ -83,8 +83,22 @@ def test_a_line_of_pixels_is_refused_for_crop_and_fits_with_pad() -> None:
 
 
 def test_images_that_were_not_decoded_to_rgb_are_refused() -> None:
-    with pytest.raises(ValueError, match="got L; decode them with decode_rgb"):
-        apply(preprocessing(), Image.new("L", (8, 8)))
+    with pytest.raises(ValueError, match="got CMYK; decode them with decode_rgb"):
+        apply(preprocessing(), Image.new("CMYK", (8, 8)))
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
+@pytest.mark.parametrize("interpolation", ["nearest", "box", "hamming", "bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize("size", [(31, 17), (90, 200)])
+def test_grey_is_fitted_as_the_rgb_image_that_it_stands_for(
+    fit: str, interpolation: str, size: tuple[int, int]
+) -> None:
+    grey = random_image(*size).convert("L")
+    fitting = preprocessing(fit=fit, interpolation=interpolation, size=24, resize_size=28)
+    fitted = apply(fitting, grey)
+    assert fitted.shape == (24, 24, 3)
+    assert fitted.flags.c_contiguous
+    assert np.array_equal(fitted, apply(fitting, grey.convert("RGB")))
 
 
 @pytest.mark.parametrize(

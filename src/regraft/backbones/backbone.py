@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from regraft.backbones.architectures import build_on_meta
 from regraft.backbones.checkpoints import hash_tensors
 from regraft.backbones.networks import build_network
-from regraft.backbones.pooling import Pooling, pool, pool_in_float32
+from regraft.backbones.pooling import Pooling, pool
 from regraft.backbones.spec import BackboneSpec, unknown_name
 from regraft.backbones.weights import WeightsReceipt
 from regraft.backbones.zoo import get_spec
@@ -133,7 +133,7 @@ class Backbone(nn.Module):
             images: `(B, 3, H, W)` float, prepared as the weights' `InputContract` says.
 
         Returns:
-            `(B, D)` a stage, in depth order; D is in `feature_dims`.
+            `(B, D)` float32 a stage, in depth order; D is in `feature_dims`.
 
         Raises:
             ValueError: If the network cannot take images of this size.
@@ -168,7 +168,7 @@ class Backbone(nn.Module):
         for name in names[first : last + 1]:
             activation = self.forward_range(activation, name, name)
             if name in wanted:
-                pooled[name] = self.pool_in_float32(activation)
+                pooled[name] = self.pool(activation)
         return activation, pooled
 
     def up_to(self, stage: str) -> Self:
@@ -193,15 +193,7 @@ class Backbone(nn.Module):
 
     def pool(self, activation: Tensor) -> Tensor:
         """See `pooling.pool`."""
-        return pool(activation, self.pooling, has_token=self._has_token)
-
-    def pool_in_float32(self, activation: Tensor) -> Tensor:
-        """See `pooling.pool_in_float32`."""
-        return pool_in_float32(activation, self.pooling, has_token=self._has_token)
-
-    @property
-    def _has_token(self) -> bool:
-        return self.spec.pooling == "class_token"
+        return pool(activation, self.pooling, has_token=self.spec.pooling == "class_token")
 
     def _depth(self, stage: str) -> int:
         names = tuple(self.stages)

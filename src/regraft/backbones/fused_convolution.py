@@ -75,6 +75,15 @@ class Geometry:
         return tuple(sides)
 
 
+@dataclass(frozen=True)
+class _Ready:
+    """What a convolution of images of one size takes."""
+
+    weight: Tensor
+    padding: list[int]
+    is_padded_first: bool
+
+
 class FusedConvolution(nn.Module):
     """Convolution, batch norm and activation as one operation.
 
@@ -100,12 +109,13 @@ class FusedConvolution(nn.Module):
         self._geometry = Geometry.of(convolution)
         self._activation = activation
         self._fused_activation = ("none", []) if activation is None else ACTIVATIONS[type(activation)]
-        self._ready: dict[tuple[int, ...], Tensor] = {}
+        self._steps = list(self._geometry.stride), list(self._geometry.dilation)
+        self._ready: dict[torch.Size, _Ready] = {}
 
     def forward(self, images: Tensor) -> Tensor:
         """`(B, C, H, W)` in the weight's dtype to `(B, C', H', W')`."""
         result = self._convolve(images, *self._fused_activation)
-        if self._activation is None or _is_fused_on(images.device):
+        if self._activation is None or _is_fused_on(images):
             return result
         activated: Tensor = self._activation(result)
         return activated
@@ -116,44 +126,48 @@ class FusedConvolution(nn.Module):
 
     def _convolve(self, images: Tensor, activation: str, scalars: list[float]) -> Tensor:
         """The activation is left out where PyTorch has no operation with it."""
-        geometry = self._geometry
-        sides = geometry.sides(images.shape[2:])
-        # One row or column more below or right than above or left: a copy of all images to put it on costs more than
-        # the convolution, so the kernel reaches one row or column further up or left instead, with zeros there.
-        extra = tuple(second - first for first, second in sides)
-        if all(step == 1 for step in geometry.dilation):
-            padding = [second for _, second in sides]
-        else:
-            images, padding = geometry.pad(images)
-            extra = (0,) * len(extra)
-        if _is_fused_on(images.device):
-            result: Tensor = torch.ops.mkldnn._convolution_pointwise(
-                images,
-                self._weight(extra, images, padding),
-                self.bias,
-                padding,
-                list(geometry.stride),
-                list(geometry.dilation),
-                geometry.groups,
-                activation,
-                scalars,
-                "",
+        geometry, size = self._geometry, images.shape[2:]
+        if size not in self._ready:
+            self._ready[size] = self._prepare(images)
+        ready = self._ready[size]
+        if ready.is_padded_first:
+            images, _ = geometry.pad(images)
+        if not _is_fused_on(images):
+            bias, (stride, dilation) = self.bias.to(images.dtype), self._steps
+            return functional.conv2d(
+                images, ready.weight, bias, stride, ready.padding, dilation, geometry.groups
             )
-            return result
-        weight, bias = _reaching(self.weight, extra), self.bias.to(images.dtype)
-        return functional.conv2d(
-            images, weight, bias, geometry.stride, padding, geometry.dilation, geometry.groups
+        result: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            images,
+            ready.weight,
+            self.bias,
+            ready.padding,
+            *self._steps,
+            geometry.groups,
+            activation,
+            scalars,
+            "",
         )
+        return result
 
-    def _weight(self, extra: tuple[int, ...], images: Tensor, padding: list[int]) -> Tensor:
-        """The weight as oneDNN wants it, made when first asked for."""
-        if extra not in self._ready:
-            weight, geometry = _reaching(self.weight, extra), self._geometry
-            if has_packed_weights():
-                # For one image: what comes first, a whole batch or the rest of one, must not decide.
-                weight = _packed(weight, geometry, padding, torch.Size((1, *images.shape[1:])))
-            self._ready[extra] = weight
-        return self._ready[extra]
+    def _prepare(self, images: Tensor) -> "_Ready":
+        """For images of this size: the weight as oneDNN wants it, where it is its to use.
+
+        One row or column more below or right than above or left: a copy of all images to put it on costs more than the
+        convolution, so the kernel reaches one row or column further up or left instead, with zeros there.
+        """
+        geometry, weight = self._geometry, self.weight
+        is_padded_first = any(step != 1 for step in geometry.dilation)
+        if is_padded_first:
+            images, padding = geometry.pad(images)
+        else:
+            sides = geometry.sides(images.shape[2:])
+            padding = [second for _, second in sides]
+            weight = _reaching(weight, tuple(second - first for first, second in sides))
+        if _is_fused_on(images) and has_packed_weights():
+            # For one image: what comes first, a whole batch or the rest of one, must not decide.
+            weight = _packed(weight, geometry, padding, torch.Size((1, *images.shape[1:])))
+        return _Ready(weight, padding, is_padded_first)
 
     def _apply(self, *arguments: Any, **settings: Any) -> Self:
         self._ready = {}  # of another type or device from now on
@@ -166,8 +180,8 @@ class FusedConvolution(nn.Module):
         return {**self.__dict__, "_ready": {}}
 
 
-def _is_fused_on(device: torch.device) -> bool:
-    return device.type == "cpu" and has_fused_convolution()
+def _is_fused_on(images: Tensor) -> bool:
+    return images.is_cpu and has_fused_convolution()
 
 
 @cache

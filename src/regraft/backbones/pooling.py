@@ -17,7 +17,7 @@ _LEAST_VARIANCE = 1e-8  # under the root, so that a channel that is the same eve
 
 
 def pool(activation: Tensor, pooling: Pooling, *, has_token: bool) -> Tensor:
-    """Reduce an activation to one vector an image.
+    """Reduce an activation to one vector an image, in float32 from any type.
 
     Args:
         activation: `(B, C, H, W)` or `(B, N, D)` or `(B, D)`, as a stage gives it.
@@ -34,11 +34,12 @@ def pool(activation: Tensor, pooling: Pooling, *, has_token: bool) -> Tensor:
         ValueError: If it has another number of axes.
     """
     if activation.ndim == 2:
-        return activation
+        return activation.float()
     if activation.ndim not in (3, 4):
         raise ValueError(f"an activation has 2, 3 or 4 axes, got shape {tuple(activation.shape)}")
-    if pooling != "mean":
-        activation = activation.float()
+    if activation.ndim == 4 and activation.dtype in (torch.bfloat16, torch.float16) and pooling == "mean":
+        return mean_over_positions(activation)
+    activation = activation.float()
     if activation.ndim == 3 and has_token:
         token, activation = activation[:, 0], activation[:, 1:]
         mean = token if pooling == "mean" else activation.mean(dim=1)
@@ -57,11 +58,3 @@ def pool(activation: Tensor, pooling: Pooling, *, has_token: bool) -> Tensor:
         squares = (activation - mean[:, :, None, None]).square()
         variance = functional.adaptive_avg_pool2d(squares, 1).flatten(1)
     return torch.cat([token, (variance + _LEAST_VARIANCE).sqrt()], dim=1)
-
-
-def pool_in_float32(activation: Tensor, pooling: Pooling, *, has_token: bool) -> Tensor:
-    """As `pool`, to float32 from any type."""
-    is_half_map = activation.ndim == 4 and activation.dtype in (torch.bfloat16, torch.float16)
-    if is_half_map and pooling == "mean":
-        return mean_over_positions(activation)
-    return pool(activation.float(), pooling, has_token=has_token)

@@ -218,7 +218,7 @@ def head_features(
     following = names[0 if after is None else names.index(after) + 1 :]
     found = dict(pooled)
     if after is not None and after in stages and after not in found:
-        found[after] = backbone.pool_in_float32(activation)
+        found[after] = backbone.pool(activation)
     if following:
         found |= backbone.pooled_range(activation, following[0], None, wanted=stages)[1]
     return torch.cat([found[stage] for stage in stages], dim=1)
@@ -244,7 +244,7 @@ def normalize_pixels(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
     std = torch.tensor(preprocessing.std, dtype=torch.float32, device=pixels.device) * 255
     # A row at a time: for three values at a time PyTorch takes several times as long.
     rows, width = pixels.flatten(2), pixels.shape[2]
-    normalized = (rows.float() - mean.repeat(width)).div_(std.repeat(width))
+    normalized = rows.float().sub_(mean.repeat(width)).div_(std.repeat(width))
     return normalized.view(pixels.shape).permute(0, 3, 1, 2)
 
 

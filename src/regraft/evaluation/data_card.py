@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 
 from regraft.evaluation.drift import find_drift
 from regraft.images.soft_labels import find_certain, soft_labels
@@ -70,10 +71,16 @@ _NUMBERS: Final = ("width", "height", "aspect_ratio", "file_bytes", *_LIGHT)
 
 def _light(pixels: NDArray[np.uint8], rows: NDArray[Any]) -> dict[str, list[float]]:
     """Mean and standard deviation of each image, as fractions of full scale."""
-    moments = [
-        (float(image.mean()) / 255, float(image.std()) / 255) for image in (pixels[row] for row in rows)
-    ]
+    moments = [_mean_and_deviation(pixels[row]) for row in rows]
     return {name: [moment[place] for moment in moments] for place, name in enumerate(_LIGHT)}
+
+
+def _mean_and_deviation(image: NDArray[np.uint8]) -> tuple[float, float]:
+    """Of all values of `(S, S, 3)`, as fractions of full scale; by counting them, which is exact and quicker."""
+    counts = np.reshape(Image.fromarray(image).histogram(), (3, 256)).sum(axis=0)
+    values = np.arange(256) / 255
+    mean = counts @ values / image.size
+    return float(mean), float(np.sqrt(counts @ np.square(values - mean) / image.size))
 
 
 def _units(table: pd.DataFrame) -> tuple[str, NDArray[Any]]:

@@ -41,15 +41,18 @@ def is_deep(image: Image.Image) -> bool:
     )
 
 
-def convert_to_rgb(image: Image.Image, *, was_deep: bool) -> tuple[Image.Image, list[Way]]:
+def convert_to_rgb(
+    image: Image.Image, *, was_deep: bool, keep_grey: bool = False
+) -> tuple[Image.Image, list[Way]]:
     """Convert a loaded image to sRGB over white.
 
     Args:
         image: Of any mode; `info` as Pillow filled it.
         was_deep: What `is_deep` said before loading.
+        keep_grey: Leave grey that would become three equal bands in its one.
 
     Returns:
-        Mode RGB, and what was decided.
+        Mode RGB, or L where that is left; and what was decided.
 
     Raises:
         UnreadableImageError: If its mode or range has no defined scale to 8 bits, the scale would make it
@@ -70,6 +73,8 @@ def convert_to_rgb(image: Image.Image, *, was_deep: bool) -> tuple[Image.Image, 
     if isinstance(num_stored := tags.get(_SAMPLES), int) and num_stored > num_bands:
         taken.append(Way(ways.EXTRA_BANDS, f"({num_stored} in the file)"))
     rgb = _to_srgb(base, image.info, taken)
+    if rgb is base and not (keep_grey and alpha is None):
+        rgb = base.convert("RGB")
     if alpha is None:
         return rgb, taken
     white = Image.new("RGB", rgb.size, (255, 255, 255))
@@ -148,7 +153,8 @@ def _refuse_black(image: Image.Image) -> None:
 
 
 def _to_srgb(base: Image.Image, info: dict[Any, Any], taken: list[Way]) -> Image.Image:
-    """Mode L, RGB, CMYK or LAB to RGB, by the file's colour profile (else its gamma) where it has one that fits."""
+    """Mode L, RGB, CMYK or LAB to RGB, by the file's colour profile (else its gamma) where it has one that fits; grey
+    without one as it is."""
     if base.mode == "LAB":
         taken.append(Way(ways.LAB))
         return _conversion_of_lab()(base)
@@ -169,7 +175,7 @@ def _to_srgb(base: Image.Image, info: dict[Any, Any], taken: list[Way]) -> Image
         return base.convert("RGB").point(
             [round(255 * (v / 255) ** (_USUAL_GAMMA / gamma)) for v in range(256)] * 3
         )
-    return base.convert("RGB")
+    return base if base.mode == "L" else base.convert("RGB")
 
 
 def _is_odd_gamma(gamma: float) -> bool:

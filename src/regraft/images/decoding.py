@@ -53,7 +53,7 @@ _REDUCED_COPY: Final = 254  # a tag of TIFF
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """An upright RGB image, what its file said it was, and what was decided on the way."""
+    """An upright image, what its file said it was, and what was decided on the way."""
 
     image: Image.Image
     format: str
@@ -95,8 +95,13 @@ def decode_rgb_bytes(data: bytes) -> Image.Image:
     return decode(data).image
 
 
-def decode(data: bytes) -> DecodedImage:
-    """Decode as `decode_rgb_bytes`, and keep the stored format and mode, and what was decided."""
+def decode(data: bytes, *, keep_grey: bool = False) -> DecodedImage:
+    """Decode as `decode_rgb_bytes`, and keep the stored format and mode, and what was decided.
+
+    Args:
+        data: A whole file.
+        keep_grey: Leave grey of 8 bits without alpha or profile in its one band: mode L, quicker to resize.
+    """
     if not data:
         raise UnreadableImageError("empty file")
     if count_pieces(data) > _MAX_PIECES:
@@ -110,12 +115,12 @@ def decode(data: bytes) -> DecodedImage:
             with _large_image if num_pixels > _LARGE_PIXELS else contextlib.nullcontext():
                 was_deep, stored = is_deep(image), stored_orientation(image)
                 taken = _load(image, data)
-                rgb, decided = _to_upright_rgb(image, was_deep=was_deep, stored=stored)
+                upright, decided = _to_upright(image, was_deep=was_deep, stored=stored, keep_grey=keep_grey)
             if frames := count_frames(image, len(data)):
                 taken.insert(0, Way(ways.FIRST_FRAME, frames))
-            if colour := _only_colour(rgb):
+            if colour := _only_colour(upright):
                 decided.append(Way(ways.ONE_COLOUR, colour))
-            return DecodedImage(rgb, stored_format, mode, (*taken, *decided))
+            return DecodedImage(upright, stored_format, mode, (*taken, *decided))
     except UnreadableImageError:
         raise
     except MemoryError as error:  # of damaged headers too
@@ -137,7 +142,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     try:
         was_deep, stored = is_deep(image), stored_orientation(image)
         image.load()
-        return _to_upright_rgb(image, was_deep=was_deep, stored=stored)[0]
+        return _to_upright(image, was_deep=was_deep, stored=stored, keep_grey=False)[0]
     except UnreadableImageError:
         raise
     except Exception as error:
@@ -220,20 +225,22 @@ def _load(image: Image.Image, data: bytes) -> list[Way]:
     return taken
 
 
-def _to_upright_rgb(image: Image.Image, *, was_deep: bool, stored: object) -> tuple[Image.Image, list[Way]]:
+def _to_upright(
+    image: Image.Image, *, was_deep: bool, stored: object, keep_grey: bool
+) -> tuple[Image.Image, list[Way]]:
     """Convert, then turn; the result has no metadata, else it still said that it has to be turned."""
-    rgb, converted = convert_to_rgb(image, was_deep=was_deep)
-    rgb, turned = turn_upright(rgb, image, stored)
-    rgb.info = {}
-    return rgb, [*turned, *converted]
+    converted, decided = convert_to_rgb(image, was_deep=was_deep, keep_grey=keep_grey)
+    upright, turned = turn_upright(converted, image, stored)
+    upright.info = {}
+    return upright, [*turned, *decided]
 
 
-def _only_colour(rgb: Image.Image) -> str | None:
+def _only_colour(image: Image.Image) -> str | None:
     """`(0, 0, 0)` if all pixels are of it; a few are looked at first."""
-    for sample in (rgb.resize((8, 8), Image.Resampling.NEAREST), rgb):
+    for sample in (image.resize((8, 8), Image.Resampling.NEAREST), image):
         if any(low != high for low, high in (band.getextrema() for band in sample.split())):
             return None
-    return str(rgb.getpixel((0, 0)))
+    return str(image.convert("RGB").getpixel((0, 0)))
 
 
 def _describe_stranger(data: bytes) -> str:

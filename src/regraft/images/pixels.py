@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from regraft.images.blocks import ArrayBlocks
-from regraft.images.decoding import UnreadableImageError, decode_rgb_bytes, read_image_bytes
+from regraft.images.decoding import UnreadableImageError, decode, read_image_bytes
 from regraft.images.faults import show_first
 from regraft.images.manifest import ManifestError
 from regraft.images.preprocessing import Preprocessing, apply
@@ -44,7 +44,7 @@ def normalize_images(
             data = read_image_bytes(paths[row])
             if hashlib.sha256(data).hexdigest() != digests[row]:
                 return f"{paths[row]}: differs from the index"
-            return apply(preprocessing, decode_rgb_bytes(data))
+            return apply(preprocessing, decode(data, keep_grey=True).image)
         except UnreadableImageError as error:
             return f"{paths[row]}: {error.reason}"
         except ValueError as error:

@@ -65,24 +65,26 @@ class Preprocessing(BaseModel):
 
 
 def apply(preprocessing: Preprocessing, image: Image.Image) -> np.ndarray:
-    """Resize and fit an RGB image.
+    """Resize and fit an RGB image, or a grey one as the RGB image of three equal bands that it stands for.
 
     Args:
         preprocessing: What the backbone asks for.
-        image: Mode RGB, upright, of any size.
+        image: Mode RGB or L, upright, of any size.
 
     Returns:
         `(size, size, 3)` uint8 in [0, 255], C-contiguous. With fit `crop` the same bytes as torchvision's
         `Resize` and `CenterCrop` on the same Pillow image.
 
     Raises:
-        ValueError: If the image is not RGB, or so long and narrow that resizing it would pass `MAX_PIXELS`.
+        ValueError: If the image is of another mode, or so long and narrow that resizing it would pass `MAX_PIXELS`.
     """
-    if image.mode != "RGB":
+    if image.mode not in ("RGB", "L"):
         raise ValueError(
-            f"preprocessing takes images of mode RGB, got {image.mode}; decode them with decode_rgb"
+            f"preprocessing takes images of mode RGB or L, got {image.mode}; decode them with decode_rgb"
         )
     fitted = _FITTED[preprocessing.fit](image, preprocessing)
+    if image.mode == "L":  # each band is resized by itself
+        return np.repeat(np.asarray(fitted)[:, :, None], 3, axis=2)
     return np.array(fitted, dtype=np.uint8)
 
 
@@ -109,7 +111,7 @@ def _pad(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     """Longer side to size, in the middle of a black square."""
     size, longer = preprocessing.size, max(image.size)
     width, height = (max(1, round(size * side / longer)) for side in image.size)
-    square = Image.new("RGB", (size, size))
+    square = Image.new(image.mode, (size, size))
     square.paste(_resize(image, width, height, preprocessing), ((size - width) // 2, (size - height) // 2))
     return square
 

@@ -104,4 +104,4 @@ def _features_of(
     with torch.inference_mode():
         images = normalize_pixels(torch.tensor(pixels, device=compute.device), preprocessing)
         pooled = passes.features(apply_view(images, view))
-        return torch.cat([features.float() for features in pooled.values()], dim=1).cpu().numpy()
+        return torch.cat(list(pooled.values()), dim=1).cpu().numpy()

@@ -29,7 +29,7 @@ class FrozenPasses(Protocol):
     """Forward passes through what is never trained; safe to be called from several threads."""
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        """Pooled features `(B, D)` of every stage up to the cut, from `(B, 3, S, S)` normalised float32 images."""
+        """Pooled features `(B, D)` of every stage up to the cut, float32, of `(B, 3, S, S)` normalised images."""
         ...
 
     def up_to(self, images: Tensor, stage: str, *, pooled: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
