@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--peers-python", default=sys.executable, help="Python of the peers' environment")
     parser.add_argument("--contenders", default=",".join(CONTENDERS))
     parser.add_argument("--seeds", type=int, default=5, help="pairs")
+    parser.add_argument("--first-seed", type=int, default=0, help="of the pairs; those before it are not run")
     parser.add_argument("--images", type=int, help="of all splits together; all there are")
     parser.add_argument(
         "--split", choices=("grouped", "random"), default="grouped", help="as shipped: grouped"
@@ -75,7 +76,7 @@ def run_all(arguments: argparse.Namespace) -> None:
         plain = {name: tensor.contiguous() for name, tensor in weights.items()}
         save_file(plain, folder / "weights.safetensors")
         index = index_cells()
-        for seed in range(arguments.seeds):
+        for seed in range(arguments.first_seed, arguments.seeds):
             images = folder / f"seed-{seed}"
             counts = lay_out(index, images, seed, arguments)
             turn = seed % len(contenders)
