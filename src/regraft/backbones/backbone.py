@@ -138,11 +138,7 @@ class Backbone(nn.Module):
         Raises:
             ValueError: If the network cannot take images of this size.
         """
-        features, activation = {}, images
-        for name in self.stages:
-            activation = self.forward_range(activation, name, name)
-            features[name] = self.pool(activation)
-        return features
+        return self.pooled_range(images, None, None, wanted=self.feature_dims)[1]
 
     def pooled_range(
         self, activation: Tensor, start: str | None, stop: str | None, *, wanted: Collection[str]
