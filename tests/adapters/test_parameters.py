@@ -32,6 +32,13 @@ def test_shipped_configuration_passes() -> None:
     ParametersHook().after_context_created(Context(compute={"device": "cpu"}))
 
 
+def test_the_files_are_read_once() -> None:
+    context = Context()
+    del context.config_loader["parameters"]  # and the next who asks has them read
+    ParametersHook().after_context_created(context)
+    assert context.config_loader["parameters"] is context.config_loader["parameters"]
+
+
 def test_a_typo_in_any_step_stops_the_run_whatever_is_run() -> None:
     with pytest.raises(OptionsError, match="register: unknown key 'requir'; did you mean 'require'"):
         ParametersHook().after_context_created(Context(register={"requir": "better"}))

@@ -26,6 +26,7 @@ class ParametersHook:
         """
         parameters = context.config_loader["parameters"]
         check_parameters(parameters)
+        context.config_loader["parameters"] = parameters  # a dozen files, else read anew each time one asks
         device = ComputeOptions.model_validate(parameters["compute"]).device
         if device not in ("auto", "cpu"):
             from regraft.training.reproducibility import choose_device

@@ -127,10 +127,10 @@ class TrackedRun:
         self.set_tags({f"{DONE}{metric_key(name)}": "1" for name in node_names})
         self.done |= {metric_key(name) for name in node_names}
 
-    def mark_reused(self, node_name: str) -> None:
-        """Record that what a node left behind is an earlier run's."""
-        self.set_tags({f"{REUSED}{metric_key(node_name)}": "1"})
-        self.reused.add(metric_key(node_name))
+    def mark_reused(self, node_names: Collection[str]) -> None:
+        """Record that what nodes left behind is an earlier run's."""
+        self.set_tags({f"{REUSED}{metric_key(name)}": "1" for name in node_names})
+        self.reused |= {metric_key(name) for name in node_names}
 
     def holds(self, node_name: str) -> bool:
         """Whether the run has what a node left behind."""

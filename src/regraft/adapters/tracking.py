@@ -170,11 +170,12 @@ class TrackingHook:
 
     def _record_ancestors(self, node: "Node", run: "TrackedRun", inputs: dict[str, Any]) -> None:
         """Record what nodes before this one left on disk, unless the run has it: so each row is whole."""
-        for ancestor in self._whole_pipeline().to_nodes(node.name).nodes:
-            if ancestor.name != node.name and not run.holds(ancestor.name):
-                recordings = read_recordings(self._known_catalog(), ancestor.outputs)
-                record_from_disk(run, self._known_catalog(), recordings, inputs)
-                run.mark_reused(ancestor.name)
+        before = [one for one in self._whole_pipeline().to_nodes(node.name).nodes if one.name != node.name]
+        reused = [one for one in before if not run.holds(one.name)]
+        for ancestor in reused:
+            recordings = read_recordings(self._known_catalog(), ancestor.outputs)
+            record_from_disk(run, self._known_catalog(), recordings, inputs)
+        run.mark_reused([one.name for one in reused])
 
     def _whole_pipeline(self) -> "Pipeline":
         assert self._pipeline is not None
