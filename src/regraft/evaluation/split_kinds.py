@@ -10,14 +10,14 @@ from typing import Any, Final, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from regraft.evaluation.baselines import group_majority_predictions, majority_predictions
 from regraft.evaluation.intervals import Bootstrap, bootstrap_intervals, bootstrap_models
 from regraft.evaluation.metrics import FloatArray, IntArray
 from regraft.evaluation.predictions import group_names
 from regraft.images.splits import number_units
-from regraft.training.linear_probe import SolverSettings, predict_along_penalties, standardisation
+from regraft.training.linear_probe import SolverSettings
+from regraft.training.out_of_fold import predict_held_out
 
 SplitKind = Literal["random", "grouped"]
 KINDS: Final[tuple[SplitKind, ...]] = ("random", "grouped")
@@ -25,9 +25,8 @@ KINDS: Final[tuple[SplitKind, ...]] = ("random", "grouped")
 _NUM_FOLDS: Final = 5
 _MAX_IMAGES: Final = 5000  # seconds, whatever the number of images
 _METRIC: Final = "accuracy"
-_PENALTIES: Final = (3.0, 1.0, 0.3, 0.1, 0.03)
 _SETTINGS: Final = SolverSettings(
-    _PENALTIES, num_folds=_NUM_FOLDS, tolerance=1e-3, max_iterations=500, seed=0
+    (3.0, 1.0, 0.3, 0.1, 0.03), num_folds=_NUM_FOLDS, tolerance=1e-3, max_iterations=500, seed=0
 )
 
 
@@ -135,35 +134,20 @@ def _cross_validate(
     from sklearn.model_selection import StratifiedGroupKFold
 
     labels, units = table["label"].to_numpy(np.int64), np.array(number_units(table, kind))
-    along = np.full((len(_PENALTIES), len(labels), num_classes), np.nan)
-    of_group, of_class = np.full((2, len(labels), num_classes), np.nan)
-    fold_of = np.full(len(labels), -1)
-    certain = np.eye(num_classes)
     num_folds = min(_NUM_FOLDS, len(np.unique(units)))
-    folds = StratifiedGroupKFold(num_folds, shuffle=True, random_state=0).split(labels, labels, units)
-    # One thread: sums over more are rounded otherwise, and the result would depend on the machine's cores.
-    with threadpool_limits(1):
-        for fold, (learnt, asked) in enumerate(folds):
-            if len(np.unique(labels[learnt])) < num_classes:
-                continue
-            mean, scale = (part.astype(np.float32) for part in standardisation(features[learnt]))
-            along[:, asked] = predict_along_penalties(
-                (features[learnt] - mean) / scale,
-                labels[learnt],
-                (features[asked] - mean) / scale,
-                num_classes=num_classes,
-                penalties=_PENALTIES,
-                settings=_SETTINGS,
-            )
-            fold_of[asked] = fold
-            parted = table.assign(split=np.where(np.isin(np.arange(len(labels)), asked), "test", "train"))
-            of_group[asked] = certain[group_majority_predictions(parted, split="test").predicted]
-            of_class[asked] = certain[majority_predictions(parted, split="test")]
-    losses = -along[:, np.arange(len(labels)), labels]
-    probe = np.full_like(of_group, np.nan)
-    for fold in set(fold_of.tolist()) - {-1}:
-        others = (fold_of >= 0) & (fold_of != fold)
-        best = int(losses[:, others].sum(axis=1).argmin())
-        probabilities = np.exp(along[best, fold_of == fold])
-        probe[fold_of == fold] = probabilities / probabilities.sum(axis=1, keepdims=True)
-    return probe, of_group, of_class
+    splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=0)
+    folds = [
+        (learnt, asked)
+        for learnt, asked in splitter.split(labels, labels, units)
+        if len(np.unique(labels[learnt])) == num_classes
+    ]
+    of_group, of_class = np.full((2, len(labels), num_classes), np.nan)
+    if not folds:
+        return np.full_like(of_group, np.nan), of_group, of_class
+    probe = predict_held_out(features, labels, num_classes=num_classes, folds=folds, settings=_SETTINGS)
+    certain = np.eye(num_classes)
+    for _, asked in folds:
+        parted = table.assign(split=np.where(np.isin(np.arange(len(labels)), asked), "test", "train"))
+        of_group[asked] = certain[group_majority_predictions(parted, split="test").predicted]
+        of_class[asked] = certain[majority_predictions(parted, split="test")]
+    return probe.probabilities, of_group, of_class

@@ -15,9 +15,9 @@ from threadpoolctl import threadpool_limits
 from regraft.cores import count_cores
 from regraft.messages import report_progress
 from regraft.training.feature_columns import stage_columns
-from regraft.training.linear_probe import Ints, SolverSettings, group_folds
+from regraft.training.linear_probe import SolverSettings, group_folds
 from regraft.training.out_of_fold import predict_held_out
-from regraft.training.penalised_regression import Floats
+from regraft.training.penalised_regression import Floats, Ints
 
 _TASK = "probing depths"
 _Asked = tuple[Literal["last", "concat"], str, slice]

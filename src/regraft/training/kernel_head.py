@@ -11,14 +11,13 @@ from torch import nn
 
 from regraft.heads.kernel import KernelFeatures
 from regraft.training.linear_probe import (
-    Ints,
     LinearProbe,
     SolverSettings,
     solve_penalised,
     standardisation,
 )
 from regraft.training.nystrom import draw_centres, nystrom_projection
-from regraft.training.penalised_regression import Floats
+from regraft.training.penalised_regression import Floats, Ints
 from regraft.training.reproducibility import numpy_generator
 
 

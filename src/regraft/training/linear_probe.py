@@ -3,7 +3,6 @@
 Knows arrays, labels and weights only; no network is run here.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,9 +10,8 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
-from regraft.training.penalised_regression import AnyFloats, Floats, PenalisedRegression, log_softmax
-
-Ints = NDArray[np.int64]
+from regraft.training.penalised_regression import AnyFloats, Floats, Ints, PenalisedRegression
+from regraft.training.penalty_path import predict_along_penalties
 
 _SHARED_VARIANCE = 0.1  # chosen on the demonstration: 0.03 to 1 differ little, 0 loses
 
@@ -48,7 +46,7 @@ class LinearProbe:
         gradient_norm: Largest absolute entry of the objective's gradient at the solution.
         iterations: L-BFGS iterations of the final fit.
         is_converged: Whether `gradient_norm` is within the tolerance asked for.
-        history: A row a penalty tried, from strong to weak.
+        history: A row a penalty tried, from strong to weak; none weaker once log-loss has clearly risen.
     """
 
     weight: Floats
@@ -130,21 +128,35 @@ def solve_penalised(
     weights = np.ones(len(labels)) if weights is None else weights
     targets = np.eye(num_classes)[labels] if targets is None else targets
     penalties = sorted(settings.penalties, reverse=True)
-    history = [{"penalty": penalty} for penalty in penalties]
+    history = [{"penalty": penalties[0]}]
     # One thread: sums over more are rounded otherwise, and the result would depend on the machine's cores.
     with threadpool_limits(1):
         chosen = 0
         if len(penalties) > 1:
             folds = group_folds(labels, groups, num_classes, settings)
             chosen_on = features if for_choosing is None else for_choosing
-            scores = [
-                _score_fold(chosen_on, labels, targets, weights, *fold, penalties, settings) for fold in folds
+            predicted = predict_along_penalties(
+                lambda learnt, held_out: (chosen_on[learnt], chosen_on[held_out]),
+                folds,
+                targets,
+                weights,
+                penalties=penalties,
+                tolerance=settings.tolerance,
+                max_iterations=settings.max_iterations,
+            )
+            log_probabilities = np.concatenate(predicted, axis=1)
+            rows = np.concatenate([held_out for _, held_out in folds])
+            losses = -(targets[rows] * log_probabilities).sum(axis=2)
+            hits = log_probabilities.argmax(axis=2) == labels[rows]
+            history = [
+                {
+                    "penalty": penalty,
+                    "cv_log_loss": float(np.average(losses[number], weights=weights[rows])),
+                    "cv_accuracy": float(np.average(hits[number], weights=weights[rows])),
+                }
+                for number, penalty in enumerate(penalties[: len(losses)])
             ]
-            held_out = weights[np.concatenate([held_out for _, held_out in folds])]
-            means = (np.concatenate(scores, axis=1) * held_out[:, None]).sum(axis=1) / held_out.sum()
-            for row, (loss, accuracy) in zip(history, means.tolist(), strict=True):
-                row |= {"cv_log_loss": loss, "cv_accuracy": accuracy}
-            chosen = int(means[:, 0].argmin())
+            chosen = int(np.argmin([row["cv_log_loss"] for row in history]))
         problem = PenalisedRegression(features, targets, weights, penalties[chosen])
         parameters, iterations = problem.solve(settings.tolerance, settings.max_iterations)
         gradient_norm = float(np.abs(problem.objective(parameters)[1]).max())
@@ -194,62 +206,3 @@ def group_folds(
         "the training images' groups cannot be parted into folds that leave every class something to learn from; "
         "give a single penalty in train_head.head.penalties"
     )
-
-
-def predict_along_penalties(
-    features: AnyFloats,
-    labels: Ints,
-    held_out: AnyFloats,
-    *,
-    num_classes: int,
-    penalties: Sequence[float],
-    settings: SolverSettings,
-    weights: Floats | None = None,
-    targets: Floats | None = None,
-) -> Floats:
-    """Log-probabilities `(penalties, rows, K)` of held-out rows, each penalty's solution starting from the last.
-
-    Args:
-        features: `(N, D)` standardised; the products are computed in its type.
-        labels: `(N,)` in [0, K).
-        held_out: `(rows, D)` standardised alike.
-        num_classes: K.
-        penalties: From strong to weak: then each start is near.
-        settings: Tolerance and stop. Choosing needs no more than a coarse solution, so the tolerance is at least 1e-4.
-        weights: `(N,)` what each row's loss counts; all 1 if None.
-        targets: `(N, K)` class probabilities, learnt instead of the labels.
-    """
-    weights = np.ones(len(labels)) if weights is None else weights
-    targets = np.eye(num_classes)[labels] if targets is None else targets
-    predicted, start = [], None
-    for penalty in penalties:
-        problem = PenalisedRegression(features, targets, weights, penalty)
-        start, _ = problem.solve(max(settings.tolerance, 1e-4), settings.max_iterations, start)
-        predicted.append(log_softmax(held_out, start))
-    return np.stack(predicted)
-
-
-def _score_fold(
-    features: AnyFloats,
-    labels: Ints,
-    targets: Floats,
-    weights: Floats,
-    train: Ints,
-    held_out: Ints,
-    penalties: list[float],
-    settings: SolverSettings,
-) -> NDArray[np.float64]:
-    """Log-loss and hit of every held-out row under every penalty: `(penalties, rows, 2)`."""
-    log_probabilities = predict_along_penalties(
-        features[train],
-        labels[train],
-        features[held_out],
-        num_classes=targets.shape[1],
-        penalties=penalties,
-        settings=settings,
-        weights=weights[train],
-        targets=targets[train],
-    )
-    losses = -(targets[held_out] * log_probabilities).sum(axis=2)
-    hits = log_probabilities.argmax(axis=2) == labels[held_out]
-    return np.stack([losses, hits], axis=2)

@@ -10,15 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from regraft.training.linear_probe import (
-    Ints,
-    SolverSettings,
-    group_folds,
-    predict_along_penalties,
-    standardisation,
-)
+from regraft.training.linear_probe import SolverSettings, group_folds, standardisation
 from regraft.training.nystrom import Kernel
-from regraft.training.penalised_regression import AnyFloats, Floats
+from regraft.training.penalised_regression import AnyFloats, Floats, Ints
+from regraft.training.penalty_path import predict_along_penalties
 
 
 @dataclass(frozen=True)
@@ -91,30 +86,33 @@ def predict_held_out(
     choosing the penalty that it is judged under, and no probe is fitted twice.
     """
     penalties = sorted(settings.penalties, reverse=True)
-    predicted, losses = [], []
+
+    def arrays(learnt: Ints, held_out: Ints) -> tuple[AnyFloats, AnyFloats]:
+        # Of the rows learnt from: what is rare there may be far out in a new group, as it is for a head in use.
+        mean, scale = standardisation(features[learnt])
+        # float32: half the time, and the tolerance is far coarser
+        centre, width = mean.astype(np.float32), scale.astype(np.float32)
+        rows, judged = (features[learnt] - centre) / width, (features[held_out] - centre) / width
+        if kernel is None:
+            return rows, judged
+        return kernel.features(rows, judged, generator=np.random.default_rng(settings.seed))
+
     # One thread: sums over more are rounded otherwise, and the result would depend on the machine's cores.
     with threadpool_limits(1):
-        for train, held_out in folds:
-            # Of the rows learnt from: what is rare there may be far out in a new group, as it is for a head in use.
-            mean, scale = standardisation(features[train])
-            centre, width = mean.astype(np.float32), scale.astype(np.float32)
-            # float32: half the time, and the tolerance is far coarser
-            learnt: AnyFloats = (features[train] - centre) / width
-            judged: AnyFloats = (features[held_out] - centre) / width
-            if kernel is not None:
-                generator = np.random.default_rng(settings.seed)
-                learnt, judged = kernel.features(learnt, judged, generator=generator)
-            log_probabilities = predict_along_penalties(
-                learnt,
-                labels[train],
-                judged,
-                num_classes=num_classes,
-                penalties=penalties,
-                settings=settings,
-            )
-            predicted.append(log_probabilities)
-            losses.append(-log_probabilities[:, np.arange(len(held_out)), labels[held_out]].sum(axis=1))
-            on_fold(len(predicted), len(folds))
+        predicted = predict_along_penalties(
+            arrays,
+            folds,
+            np.eye(num_classes)[labels],
+            np.ones(len(labels)),
+            penalties=penalties,
+            tolerance=settings.tolerance,
+            max_iterations=settings.max_iterations,
+            on_fold=on_fold,
+        )
+    losses = [
+        -of_fold[:, np.arange(len(held_out)), labels[held_out]].sum(axis=1)
+        for of_fold, (_, held_out) in zip(predicted, folds, strict=True)
+    ]
     probabilities = np.full((len(labels), num_classes), np.nan)
     chosen = []
     for fold, (_, held_out) in enumerate(folds):

@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 AnyFloats = NDArray[np.floating[Any]]  # float32 or float64
 
 
