@@ -1,10 +1,16 @@
 import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from kedro.io import DatasetError
 
 from regraft.cli import _LogFile, _one_line, cli, run
 from regraft.images.faults import ManifestError
+
+PROJECT = Path(__file__).parents[1]
 
 
 class SurprisingError(Exception):
@@ -50,3 +56,17 @@ def test_a_full_log_disk_prints_nothing_between_the_lines(capsys: pytest.Capture
     with pytest.raises(OSError, match="No space left"):
         handler.close()
     assert capsys.readouterr().err == ""
+
+
+def test_a_configuration_that_cannot_be_read_is_told_in_one_line(tmp_path: Path) -> None:
+    shutil.copytree(PROJECT / "conf", tmp_path / "conf", ignore=shutil.ignore_patterns("local"))
+    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
+    shutil.copytree(PROJECT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "conf/local").mkdir()
+    (tmp_path / "conf/local/parameters.yml").write_text("ingest:\n  exclude: [*.txt]\n")
+    command = [sys.executable, "-m", "kedro", "run", "--pipeline", "ingest"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1].startswith(
+        "ConfigurationError: conf/local/parameters.yml, line 2: "
+    ), ran.stderr

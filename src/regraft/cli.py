@@ -19,6 +19,7 @@ from kedro.framework.cli.project import run as kedro_run
 
 from regraft.adapters.causes import cause_of
 from regraft.adapters.command_parameters import parse_parameters
+from regraft.adapters.configuration_faults import explain_fault
 from regraft.adapters.write_faults import require_writable
 
 LOG_FILE = Path("logs/regraft.log")
@@ -66,7 +67,10 @@ def _run(fresh: bool, as_is: bool, quiet: bool, verbose: bool, **arguments: Any)
         if verbose or not isinstance(error, Exception):
             raise
         logging.getLogger("regraft").debug("the run failed", exc_info=True)
-        _say(_one_line(error))
+        conf = Path(arguments["conf_source"] or "conf")
+        folders = [conf / "base", conf / (arguments["env"] or "local")]
+        fault = explain_fault(cause_of(error), folders, arguments["params"])
+        _say(f"ConfigurationError: {fault}" if fault else _one_line(error))
         sys.exit(1)
     finally:
         if is_process_ours:
