@@ -91,7 +91,9 @@ def fit_linear_probe(
         Standardised linear evaluation as in Kornblith et al. 2019, arXiv:1805.08974, section A.3.
     """
     mean, scale = standardisation(features)
-    standardised = (features.astype(np.float64) - mean) / scale
+    standardised = features.astype(np.float64)
+    standardised -= mean  # in place: it is as large as all features twice
+    standardised /= scale
     probe = solve_penalised(
         standardised,
         labels,
