@@ -73,7 +73,10 @@ def print_steps(rows: list[Row]) -> None:
         if not phase.startswith("second head"):
             print(f"* {phase}: {spread([row['phases'][phase]['cpu_s'] for row in rows], '{:.2f}')}")
     for phase in (name for name in rows[0]["phases"] if name.startswith("second head")):
-        for first, phases in (("first head", HEAD), ("first run to a head, its ingest too", ("ingest", *HEAD))):
+        for first, phases in (
+            ("first head", HEAD),
+            ("first run to a head, its ingest too", ("ingest", *HEAD)),
+        ):
             ratios = [total(row, phases)["cpu_s"] / row["phases"][phase]["cpu_s"] for row in rows]
             print(f"* {first} / {phase}: {spread(ratios, '{:.1f}')} times")
 
