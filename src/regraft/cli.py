@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Mapping
 from contextlib import suppress
 from copy import copy
 from pathlib import Path
@@ -67,14 +68,20 @@ def _run(fresh: bool, as_is: bool, quiet: bool, verbose: bool, **arguments: Any)
         if verbose or not isinstance(error, Exception):
             raise
         logging.getLogger("regraft").debug("the run failed", exc_info=True)
-        conf = Path(arguments["conf_source"] or "conf")
-        folders = [conf / "base", conf / (arguments["env"] or "local")]
-        fault = explain_fault(cause_of(error), folders, arguments["params"])
+        fault = explain_fault(cause_of(error), _environments(arguments), arguments["params"])
         _say(f"ConfigurationError: {fault}" if fault else _one_line(error))
         sys.exit(1)
     finally:
         if is_process_ours:
             interrupts.end_at_once_on_signals()  # nothing is left to put in order
+
+
+def _environments(arguments: Mapping[str, Any]) -> list[Path]:
+    """The folders that the configuration is read from, each laid over those before it."""
+    from kedro.framework.project import settings
+
+    conf, names = Path(arguments["conf_source"] or "conf"), settings.CONFIG_LOADER_ARGS
+    return [conf / names["base_env"], conf / (arguments["env"] or names["default_run_env"])]
 
 
 def _say(line: str) -> None:
