@@ -146,6 +146,22 @@ def test_precision_asked_for_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
+    ("capabilities", "dtype"),
+    [
+        ({"amx_bf16": True, "avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": False, "avx512_bf16": True}, torch.bfloat16),
+        ({"avx512_f": True, "amx_bf16": False, "avx512_bf16": False}, torch.float32),
+        ({"avx2": True}, torch.float32),
+    ],
+)
+def test_auto_takes_bfloat16_where_the_processor_multiplies_it(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert choose_fast_dtype("auto", torch.device("cpu")) is dtype
+
+
+@pytest.mark.parametrize(
     ("device", "wanted", "size", "images"),
     [
         ("cpu", "auto", 224, 8),

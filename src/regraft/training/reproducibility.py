@@ -80,14 +80,19 @@ def choose_device(name: DeviceName) -> torch.device:
 
 
 def choose_fast_dtype(name: PrecisionName, device: torch.device) -> torch.dtype:
-    """The precision asked for; `auto` takes bfloat16 where the hardware multiplies it fast, else float32."""
+    """The precision asked for; `auto` takes bfloat16 where the hardware multiplies it, else float32.
+
+    On a CPU that is in tiles (AMX) or in vectors (AVX512-BF16). It goes by what the processor says of itself, not by
+    trying which is faster: so a busy moment changes no result.
+    """
     if name != "auto":
         return torch.bfloat16 if name == "bfloat16" else torch.float32
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     if device.type == "cpu":
         capabilities = torch.cpu.get_capabilities()
-        return torch.bfloat16 if capabilities.get("amx_bf16") else torch.float32
+        has_bfloat16 = any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16"))
+        return torch.bfloat16 if has_bfloat16 else torch.float32
     return torch.float32
 
 
