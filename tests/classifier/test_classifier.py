@@ -42,6 +42,13 @@ def test_pixels_are_normalised_by_hand(preprocessing: Preprocessing) -> None:
     assert (images == images[:, :, :1, :1]).all()
 
 
+def test_one_band_stands_for_three_equal_ones(preprocessing: Preprocessing) -> None:
+    grey = torch.arange(256, dtype=torch.uint8).view(2, 8, 16, 1)
+    images = normalize_pixels(grey, preprocessing)
+    assert torch.equal(images, normalize_pixels(grey.repeat(1, 1, 1, 3), preprocessing))
+    assert images.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_logits_are_those_of_the_head_on_pooled_features(make_probe: Callable[..., Classifier]) -> None:
     probe = make_probe()
     images = torch.randn(4, 3, 32, 32)

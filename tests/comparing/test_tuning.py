@@ -81,6 +81,8 @@ def bench(tmp_path: Path, draw_shapes: Any) -> Bench:
                 "id": number,
                 "path": str(path),
                 "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                "mode": "RGB",
+                "read_as": "",
                 "split": "train" if number < 20 else "val" if number < 28 else "test",
                 "label": label,
                 "label_name": ("disc", "square")[label],

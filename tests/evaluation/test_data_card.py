@@ -52,6 +52,18 @@ def test_counts_sizes_groups_and_copies_are_those_of_the_collection() -> None:
     assert card == json.loads(json.dumps(card))
 
 
+def test_grey_pixels_in_one_band_and_in_three_are_told_and_shown_alike() -> None:
+    manifest, pixels = build_manifest()
+    grey = pixels[..., :1]
+    rgb = np.repeat(grey, 3, axis=3)
+    one, three = (describe_data(manifest, ["rare", "common"], each, seed=0) for each in (grey, rgb))
+    for name in ("brightness", "contrast"):
+        assert one["sizes"][name] == pytest.approx(three["sizes"][name])
+    assert png_bytes(contact_sheet(manifest, ["rare", "common"], grey)) == png_bytes(
+        contact_sheet(manifest, ["rare", "common"], rgb)
+    )
+
+
 def test_uneven_classes_and_drift_are_told_in_sentences() -> None:
     manifest, pixels = build_manifest()
     notes = describe_data(manifest, ["rare", "common"], pixels, seed=0)["notes"]

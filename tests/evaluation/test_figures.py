@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from regraft.evaluation.figure_style import png_bytes
 from regraft.evaluation.figures import make_figures
@@ -23,9 +24,10 @@ EPOCHS = [
 ]
 
 
-def draw(tables: Any) -> dict[str, Figure]:
+def draw(tables: Any, pixels: NDArray[np.uint8] | None = None) -> dict[str, Figure]:
     metrics = measure(*tables, **SETTINGS)
-    pixels = np.random.default_rng(0).integers(0, 256, (len(tables.manifest), 24, 24, 3), dtype=np.uint8)
+    if pixels is None:
+        pixels = np.random.default_rng(0).integers(0, 256, (len(tables.manifest), 24, 24, 3), dtype=np.uint8)
     return make_figures(
         tables.predictions, metrics, head_history=PENALTIES, fine_tune_history=EPOCHS, pixels=pixels
     )
@@ -64,6 +66,12 @@ def test_pngs_are_the_same_bytes_each_time_and_name_no_software(build_tables: Ca
     )
     assert first == second
     assert not any(b"Software" in png or b"matplotlib" in png for png in first)
+
+
+def test_mistakes_among_grey_images_are_shown_in_grey(tables: Any) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (len(tables.manifest), 24, 24, 1), dtype=np.uint8)
+    one, three = (png_bytes(draw(tables, each)["mistakes"]) for each in (grey, np.repeat(grey, 3, axis=3)))
+    assert one == three
 
 
 def test_drawing_leaves_the_settings_of_others_alone_and_heeds_none_of_theirs(build_tables: Callable) -> None:

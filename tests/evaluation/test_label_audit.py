@@ -132,3 +132,7 @@ def test_the_page_shows_the_first_with_their_pictures_and_escapes_names() -> Non
     assert "<b>&#34;" not in page
     assert page.count("<select") == 7
     assert page == render_audit(table, summary, NAMES, pixels, limit=7)
+    grey = pixels[..., :1]
+    of_grey = render_audit(table, summary, NAMES, grey, limit=7)
+    assert of_grey != page
+    assert of_grey == render_audit(table, summary, NAMES, np.repeat(grey, 3, axis=3), limit=7)

@@ -7,6 +7,7 @@ import pytest
 from dirty_files import DirtyFile, dirty_files, table
 from fuzzing import damaged_files, fault_of
 
+from regraft.images.colour import stays_grey
 from regraft.images.decoding import UnreadableImageError, decode
 
 FILES = dirty_files()
@@ -37,6 +38,14 @@ def test_grey_left_in_one_band_is_the_same_picture() -> None:
         expected = decode(file.data)
         assert one.image.convert("RGB").tobytes() == expected.image.tobytes(), file.name
         assert one.ways == expected.ways, file.name
+
+
+def test_what_the_index_says_tells_which_images_stay_grey() -> None:
+    for file in FILES:
+        if file.reason is None:
+            read = decode(file.data, keep_grey=True)
+            read_as = "; ".join(map(str, read.ways))
+            assert stays_grey(read.mode, read_as) == (read.image.mode == "L"), (file.name, read.mode, read_as)
 
 
 def test_names_in_the_collection_are_used_once() -> None:

@@ -12,7 +12,7 @@ from regraft.images.decoding import decode_rgb
 from regraft.images.index import index_images
 from regraft.images.manifest import ManifestError
 from regraft.images.pixels import normalize_images
-from regraft.images.preprocessing import Preprocessing, apply
+from regraft.images.preprocessing import Preprocessing, apply, as_rgb
 from regraft.images.sources import FolderSource, list_images
 
 CROP = Preprocessing(
@@ -41,6 +41,15 @@ def test_rows_are_the_manifests_and_do_not_depend_on_threads_or_blocks(manifest:
         assert blocks.shape == (7, 8, 8, 3)
         assert blocks.dtype == "uint8"
         assert np.array_equal(np.concatenate(list(blocks)), expected)
+
+
+def test_grey_images_alone_take_one_band(manifest: pd.DataFrame) -> None:
+    grey = manifest[manifest["mode"] == "L"]
+    assert 0 < len(grey) < len(manifest)
+    blocks = normalize_images(grey, CROP, num_workers=2, block_rows=2)
+    assert blocks.shape == (len(grey), 8, 8, 1)
+    expected = np.stack([apply(CROP, decode_rgb(path)) for path in grey["path"]])
+    assert np.array_equal(as_rgb(np.concatenate(list(blocks))), expected)
 
 
 def test_nothing_is_read_before_a_block_is_asked_for(manifest: pd.DataFrame) -> None:

@@ -234,7 +234,7 @@ def normalize_pixels(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Put pixels on the scale of the backbone's pretraining.
 
     Args:
-        pixels: `(B, H, W, 3)` uint8.
+        pixels: `(B, H, W, 3)` uint8, or `(B, H, W, 1)`, which stands for three equal bands.
         preprocessing: Its mean and std, fractions of full scale.
 
     Returns:
@@ -243,9 +243,14 @@ def normalize_pixels(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
     mean = torch.tensor(preprocessing.mean, dtype=torch.float32, device=pixels.device) * 255
     std = torch.tensor(preprocessing.std, dtype=torch.float32, device=pixels.device) * 255
     # A row at a time: for three values at a time PyTorch takes several times as long.
-    rows, width = pixels.flatten(2), pixels.shape[2]
-    normalized = rows.float().sub_(mean.repeat(width)).div_(std.repeat(width))
-    return normalized.view(pixels.shape).permute(0, 3, 1, 2)
+    shape = (*pixels.shape[:3], 3)
+    if pixels.shape[3] == 1:
+        rows = pixels.float().expand(shape).flatten(2)
+    else:
+        rows = pixels.flatten(2).float()
+    width = pixels.shape[2]
+    normalized = rows.sub_(mean.repeat(width)).div_(std.repeat(width))
+    return normalized.view(shape).permute(0, 3, 1, 2)
 
 
 def _decoded(image: "Image | bytes | Path") -> "Image":

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regraft.evaluation.figure_style import percent
+from regraft.images.preprocessing import as_rgb
 
 _MAX_SIDE = 224  # pixels of a picture on the page: some 10 kB each
 
@@ -35,7 +36,7 @@ def render_audit(
         suggestions: As `suggest_labels` gives them, indexed by the row of the image; the first are shown.
         summary: What `summarise_audit` gave.
         label_names: K names, in the order of the classes.
-        pixels: `(N, S, S, 3)` uint8, memory-mapped at will: only the images shown are read.
+        pixels: `(N, S, S, C)` uint8, memory-mapped at will: only the images shown are read.
         limit: Images shown at most; labels that somebody has looked at are not.
 
     Returns:
@@ -99,7 +100,7 @@ def _share(share: Mapping[str, float | None]) -> str:
 
 def _picture(pixels: NDArray[np.uint8]) -> str:
     """JPEG in base64."""
-    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image = Image.fromarray(np.ascontiguousarray(as_rgb(pixels)))
     image.thumbnail((_MAX_SIDE, _MAX_SIDE))
     buffer = BytesIO()
     image.save(buffer, format="JPEG", quality=85)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from regraft.evaluation.figure_style import clip_name, new_figure, percent
 from regraft.evaluation.predictions import MODEL_TITLES, probability_columns
+from regraft.images.preprocessing import as_rgb
 
 _NUM_COLUMNS = 6
 
@@ -43,7 +44,7 @@ def mistakes_figure(mistakes: pd.DataFrame, pixels: NDArray[np.uint8]) -> Figure
 
     Args:
         mistakes: As `most_confident_mistakes` gives them.
-        pixels: `(M, H, W, 3)` uint8, an image a row of mistakes.
+        pixels: `(M, H, W, 3)` uint8, or `(M, H, W, 1)` of grey images; an image a row of mistakes.
     """
     num_rows = max(1, -(-len(mistakes) // _NUM_COLUMNS))
     figure = new_figure(1.62 * _NUM_COLUMNS, 2.08 * num_rows + 0.3 if len(mistakes) else 1.2)
@@ -57,7 +58,7 @@ def mistakes_figure(mistakes: pd.DataFrame, pixels: NDArray[np.uint8]) -> Figure
     panels = figure.subplots(num_rows, _NUM_COLUMNS, squeeze=False).ravel()
     for axes in panels:
         axes.set_axis_off()
-    for axes, image, row in zip(panels, pixels, mistakes.to_dict("records"), strict=False):
+    for axes, image, row in zip(panels, as_rgb(pixels), mistakes.to_dict("records"), strict=False):
         axes.imshow(image)
         lines = [
             clip_name(PurePosixPath(str(row["path"])).name, 24),

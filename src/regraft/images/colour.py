@@ -41,6 +41,17 @@ def is_deep(image: Image.Image) -> bool:
     )
 
 
+def stays_grey(mode: str, read_as: str) -> bool:
+    """Whether an image stays in one band where grey is kept, by what the index says of it.
+
+    Args:
+        mode: Of its file.
+        read_as: What was decided while it was read, in words.
+    """
+    is_grey = mode in ("1", "L", "LA", "La", "I", "F") or mode.startswith("I;16")
+    return is_grey and not any(way in read_as for way in (ways.OVER_WHITE, ways.PROFILE_APPLIED, ways.GAMMA))
+
+
 def convert_to_rgb(
     image: Image.Image, *, was_deep: bool, keep_grey: bool = False
 ) -> tuple[Image.Image, list[Way]]:

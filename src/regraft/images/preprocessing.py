@@ -3,9 +3,10 @@
 Knows no backbone and no tensor: mean and std are carried along and applied at batch time, on the device.
 """
 
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -64,7 +65,7 @@ class Preprocessing(BaseModel):
         return self.model_dump_json(include=asked)
 
 
-def apply(preprocessing: Preprocessing, image: Image.Image) -> np.ndarray:
+def apply(preprocessing: Preprocessing, image: Image.Image) -> NDArray[np.uint8]:
     """Resize and fit an RGB image, or a grey one as the RGB image of three equal bands that it stands for.
 
     Args:
@@ -78,14 +79,23 @@ def apply(preprocessing: Preprocessing, image: Image.Image) -> np.ndarray:
     Raises:
         ValueError: If the image is of another mode, or so long and narrow that resizing it would pass `MAX_PIXELS`.
     """
+    fitted = fit(preprocessing, image)
+    return np.repeat(fitted, 3, axis=2) if fitted.shape[2] == 1 else fitted
+
+
+def fit(preprocessing: Preprocessing, image: Image.Image) -> NDArray[np.uint8]:
+    """As `apply`, but `(size, size, 1)` of a grey image: what each of the three equal bands would be."""
     if image.mode not in ("RGB", "L"):
         raise ValueError(
             f"preprocessing takes images of mode RGB or L, got {image.mode}; decode them with decode_rgb"
         )
-    fitted = _FITTED[preprocessing.fit](image, preprocessing)
-    if image.mode == "L":  # each band is resized by itself
-        return np.repeat(np.asarray(fitted)[:, :, None], 3, axis=2)
-    return np.array(fitted, dtype=np.uint8)
+    fitted = np.array(_FITTED[preprocessing.fit](image, preprocessing), dtype=np.uint8)
+    return fitted[:, :, None] if image.mode == "L" else fitted
+
+
+def as_rgb(pixels: NDArray[Any]) -> NDArray[Any]:
+    """`(..., 1)` or `(..., 3)` as `(..., 3)`: for those who draw, a view."""
+    return np.broadcast_to(pixels, (*pixels.shape[:-1], 3))
 
 
 def _crop(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
