@@ -16,30 +16,38 @@ HEAD, TRAINING = ("head",), ("head", "fine-tune")
 
 
 def report(rows: list[Row]) -> None:
-    """Print a group of tables for each number of images and kind of split."""
+    """Print a group of tables for each number of images, kind of split and processor, and for all processors."""
     for num_images, split in sorted({(row["num_images"], row["split"]) for row in rows}):
-        chosen = [row for row in rows if (row["num_images"], row["split"]) == (num_images, split)]
-        counts = chosen[0]["counts"]
-        listed = ", ".join(f"{counts[name]} {name}" for name in ("train", "val", "test"))
-        print(f"\n{num_images} images ({listed} with seed {chosen[0]['seed']}), {split} split")
-        print("\nHead alone (peers: 5 epochs; regraft: decoding, frozen features, solved head)\n")
-        print_table(chosen, lambda row: total(row, HEAD), "head")
-        for ours in ("regraft", "regraft_openvino"):
-            if any(row["contender"] == ours for row in chosen):
-                print(f"\nHead alone, without what {ours} does for images of test, as the peers\n")
-                print_table(chosen, head_without_test, "head", ours=ours)
-        print("\nHead and fine-tuning (peers: 5 + 3 epochs; regraft: as shipped)\n")
-        print_table(chosen, lambda row: total(row, TRAINING), "fine-tuned")
-        print_epochs([row for row in chosen if not row["contender"].startswith("regraft")], counts["train"])
-        print(
-            "\nWhole process: start-up, training, measuring on test; regraft's checks of all files, figures\n"
-        )
-        print_table(chosen, lambda row: row["whole"], "fine-tuned")
-        print_steps([row for row in chosen if row["contender"] == "regraft"])
+        alike = [row for row in rows if (row["num_images"], row["split"]) == (num_images, split)]
+        processors = list(dict.fromkeys(row["machine"]["cpu"] for row in alike))
+        for processor in [*processors, "all processors"] if len(processors) > 1 else processors:
+            chosen = [row for row in alike if processor in (row["machine"]["cpu"], "all processors")]
+            counts = chosen[0]["counts"]
+            listed = ", ".join(f"{counts[name]} {name}" for name in ("train", "val", "test"))
+            print(
+                f"\n{num_images} images ({listed} with seed {chosen[0]['seed']}), {split} split, {processor}"
+            )
+            print_group(chosen)
     newest = rows[-1]
     print(f"\n{newest['machine']}")
     for contender in dict.fromkeys(row["contender"] for row in rows):
         print(contender, next(row["versions"] for row in reversed(rows) if row["contender"] == contender))
+
+
+def print_group(chosen: list[Row]) -> None:
+    """All tables of some rows, pairs being those of one seed."""
+    print("\nHead alone (peers: 5 epochs; regraft: decoding, frozen features, solved head)\n")
+    print_table(chosen, lambda row: total(row, HEAD), "head")
+    for ours in ("regraft", "regraft_openvino"):
+        if any(row["contender"] == ours for row in chosen):
+            print(f"\nHead alone, without what {ours} does for images of test, as the peers\n")
+            print_table(chosen, head_without_test, "head", ours=ours)
+    print("\nHead and fine-tuning (peers: 5 + 3 epochs; regraft: as shipped)\n")
+    print_table(chosen, lambda row: total(row, TRAINING), "fine-tuned")
+    print_epochs([row for row in chosen if not row["contender"].startswith("regraft")])
+    print("\nWhole process: start-up, training, measuring on test; regraft's checks of all files, figures\n")
+    print_table(chosen, lambda row: row["whole"], "fine-tuned")
+    print_steps([row for row in chosen if row["contender"] == "regraft"])
 
 
 def print_table(
@@ -81,7 +89,7 @@ def print_steps(rows: list[Row]) -> None:
             print(f"* {first} / {phase}: {spread(ratios, '{:.1f}')} times")
 
 
-def print_epochs(rows: list[Row], num_images: int) -> None:
+def print_epochs(rows: list[Row]) -> None:
     """What an epoch costs the peers, start-up of the phase included."""
     if not rows:
         return
@@ -90,7 +98,7 @@ def print_epochs(rows: list[Row], num_images: int) -> None:
         costs = [
             spread(
                 [
-                    row["phases"][phase]["cpu_s"] / num_epochs / num_images * 1e3
+                    row["phases"][phase]["cpu_s"] / num_epochs / row["counts"]["train"] * 1e3
                     for row in rows
                     if row["contender"] == contender
                 ],
