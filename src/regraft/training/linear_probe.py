@@ -4,6 +4,7 @@ Knows arrays, labels and weights only; no network is run here.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from regraft.training.penalised_regression import AnyFloats, Floats, Ints, PenalisedRegression
 from regraft.training.penalty_path import predict_along_penalties
 
+_BLOCK = 256  # rows or columns at a time, so that a copy in float64 is never whole where it need not be
 _SHARED_VARIANCE = 0.1  # chosen on the demonstration: 0.03 to 1 differ little, 0 loses
 
 
@@ -90,20 +92,11 @@ def fit_linear_probe(
     Source:
         Standardised linear evaluation as in Kornblith et al. 2019, arXiv:1805.08974, section A.3.
     """
+    data = _Data.of(labels, num_classes, groups, weights, targets)
     mean, scale = standardisation(features)
-    standardised = features.astype(np.float64)
-    standardised -= mean  # in place: it is as large as all features twice
-    standardised /= scale
-    probe = solve_penalised(
-        standardised,
-        labels,
-        num_classes=num_classes,
-        groups=groups,
-        settings=settings,
-        weights=weights,
-        targets=targets,
-        for_choosing=standardised.astype(np.float32),
-    )
+    # One after the other: one is as large as all features, the other twice as large.
+    penalty, history = _choose_penalty(_standardised(features, mean, scale, np.float32), data, settings)
+    probe = _solve(_standardised(features, mean, scale, np.float64), data, settings, penalty, history)
     weight = probe.weight / scale
     return replace(probe, weight=weight, bias=probe.bias - weight @ mean)
 
@@ -117,60 +110,107 @@ def solve_penalised(
     settings: SolverSettings,
     weights: Floats | None = None,
     targets: Floats | None = None,
-    for_choosing: AnyFloats | None = None,
 ) -> LinearProbe:
-    """As `fit_linear_probe`, of features `(N, D)` whose scale means something: they are taken as they are.
+    """As `fit_linear_probe`, of features `(N, D)` whose scale means something: they are taken as they are."""
+    data = _Data.of(labels, num_classes, groups, weights, targets)
+    return _solve(features, data, settings, *_choose_penalty(features, data, settings))
 
-    The penalty is chosen on `for_choosing`, the same in float32, where that is given: half the time, and choosing needs
-    no more than a coarse solution.
+
+@dataclass(frozen=True)
+class _Data:
+    """What is learnt from beside the features, a row an image."""
+
+    labels: Ints
+    groups: Ints
+    targets: Floats
+    weights: Floats
+
+    @classmethod
+    def of(
+        cls, labels: Ints, num_classes: int, groups: Ints, weights: Floats | None, targets: Floats | None
+    ) -> Self:
+        present = set(np.unique(labels).tolist())
+        if missing := sorted(set(range(num_classes)) - present):
+            raise ValueError(f"no training image has label number(s) {missing}; the head cannot learn them")
+        return cls(
+            labels,
+            groups,
+            np.eye(num_classes)[labels] if targets is None else targets,
+            np.ones(len(labels)) if weights is None else weights,
+        )
+
+
+def _choose_penalty(
+    features: AnyFloats, data: _Data, settings: SolverSettings
+) -> tuple[float, list[dict[str, float]]]:
+    """The penalty with the least cross-validated log-loss, and a row a penalty tried.
+
+    Choosing needs no more than coarse solutions, nor more than float32, which takes half the time.
     """
-    present = set(np.unique(labels).tolist())
-    if missing := sorted(set(range(num_classes)) - present):
-        raise ValueError(f"no training image has label number(s) {missing}; the head cannot learn them")
-    weights = np.ones(len(labels)) if weights is None else weights
-    targets = np.eye(num_classes)[labels] if targets is None else targets
     penalties = sorted(settings.penalties, reverse=True)
-    history = [{"penalty": penalties[0]}]
-    # One thread: sums over more are rounded otherwise, and the result would depend on the machine's cores.
+    if len(penalties) == 1:
+        return penalties[0], [{"penalty": penalties[0]}]
+    folds = group_folds(data.labels, data.groups, data.targets.shape[1], settings)
+    with threadpool_limits(
+        1
+    ):  # sums over more are rounded otherwise: the result would depend on the machine's cores
+        predicted = predict_along_penalties(
+            lambda learnt, held_out: (features[learnt], features[held_out]),
+            folds,
+            data.targets,
+            data.weights,
+            penalties=penalties,
+            tolerance=settings.tolerance,
+            max_iterations=settings.max_iterations,
+        )
+        log_probabilities = np.concatenate(predicted, axis=1)
+        rows = np.concatenate([held_out for _, held_out in folds])
+        losses = -(data.targets[rows] * log_probabilities).sum(axis=2)
+        hits = log_probabilities.argmax(axis=2) == data.labels[rows]
+        history = [
+            {
+                "penalty": penalty,
+                "cv_log_loss": float(np.average(losses[number], weights=data.weights[rows])),
+                "cv_accuracy": float(np.average(hits[number], weights=data.weights[rows])),
+            }
+            for number, penalty in enumerate(penalties[: len(losses)])
+        ]
+    return penalties[int(np.argmin([row["cv_log_loss"] for row in history]))], history
+
+
+def _solve(
+    features: Floats,
+    data: _Data,
+    settings: SolverSettings,
+    penalty: float,
+    history: list[dict[str, float]],
+) -> LinearProbe:
+    problem = PenalisedRegression(features, data.targets, data.weights, penalty)
     with threadpool_limits(1):
-        chosen = 0
-        if len(penalties) > 1:
-            folds = group_folds(labels, groups, num_classes, settings)
-            chosen_on = features if for_choosing is None else for_choosing
-            predicted = predict_along_penalties(
-                lambda learnt, held_out: (chosen_on[learnt], chosen_on[held_out]),
-                folds,
-                targets,
-                weights,
-                penalties=penalties,
-                tolerance=settings.tolerance,
-                max_iterations=settings.max_iterations,
-            )
-            log_probabilities = np.concatenate(predicted, axis=1)
-            rows = np.concatenate([held_out for _, held_out in folds])
-            losses = -(targets[rows] * log_probabilities).sum(axis=2)
-            hits = log_probabilities.argmax(axis=2) == labels[rows]
-            history = [
-                {
-                    "penalty": penalty,
-                    "cv_log_loss": float(np.average(losses[number], weights=weights[rows])),
-                    "cv_accuracy": float(np.average(hits[number], weights=weights[rows])),
-                }
-                for number, penalty in enumerate(penalties[: len(losses)])
-            ]
-            chosen = int(np.argmin([row["cv_log_loss"] for row in history]))
-        problem = PenalisedRegression(features, targets, weights, penalties[chosen])
         parameters, iterations = problem.solve(settings.tolerance, settings.max_iterations)
         gradient_norm = float(np.abs(problem.objective(parameters)[1]).max())
     return LinearProbe(
         weight=parameters[:, :-1],
         bias=parameters[:, -1],
-        penalty=penalties[chosen],
+        penalty=penalty,
         gradient_norm=gradient_norm,
         iterations=iterations,
         is_converged=gradient_norm <= settings.tolerance,
         history=history,
     )
+
+
+def _standardised(
+    features: NDArray[np.float32], mean: Floats, scale: Floats, dtype: type[np.float32] | type[np.float64]
+) -> NDArray[Any]:
+    """In float64, a few rows at a time, kept as asked."""
+    result = np.empty(features.shape, dtype)
+    for start in range(0, len(features), _BLOCK):
+        rows = features[start : start + _BLOCK].astype(np.float64)
+        rows -= mean
+        rows /= scale
+        result[start : start + _BLOCK] = rows
+    return result
 
 
 def standardisation(features: NDArray[np.float32]) -> tuple[Floats, Floats]:
@@ -180,7 +220,10 @@ def standardisation(features: NDArray[np.float32]) -> tuple[Floats, Floats]:
     its deviation alone it would reach thousands there, and a probability of 0 or 1 with it.
     """
     mean = features.mean(axis=0, dtype=np.float64)
-    variance = features.var(axis=0, dtype=np.float64)
+    columns = range(0, features.shape[1], _BLOCK)
+    variance = np.concatenate(
+        [features[:, start : start + _BLOCK].var(axis=0, dtype=np.float64) for start in columns]
+    )
     scale = np.sqrt(variance + _SHARED_VARIANCE * variance.mean())
     # Where none varies none says anything: divided by 1 they stay 0 after centring.
     return mean, np.where(scale > 1e-12, scale, 1.0)
