@@ -1,3 +1,4 @@
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -284,3 +285,18 @@ def test_a_feature_that_hardly_varies_is_not_blown_up_in_new_images() -> None:
     new = features.copy()
     new[:, 4] = 1.0
     assert np.abs(logits_of(probe, new) - logits_of(probe, features)).max() < 0.1
+
+
+def test_features_are_held_twice_more_at_most() -> None:
+    generator = np.random.default_rng(0)
+    labels = np.arange(2000) % 2
+    features = (generator.standard_normal((2000, 512)) + labels[:, None] * 0.1).astype(np.float32)
+    coarse = replace(SETTINGS, penalties=(1.0, 0.1), tolerance=1e-3)
+    tracemalloc.start()
+    try:
+        fit_linear_probe(features, labels, num_classes=2, groups=np.arange(2000), settings=coarse)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # In float64, or in float32 beside a fold's parts; all of it at once would be four times.
+    assert 2 <= peak / features.nbytes < 3
