@@ -94,7 +94,7 @@ class Classifier(nn.Module):
         """Probabilities of prepared images.
 
         Args:
-            pixels: `(B, S, S, 3)` uint8 RGB as `preprocessing` makes them.
+            pixels: `(B, S, S, 3)` uint8 RGB as `preprocessing` makes them, or one band of grey.
 
         Returns:
             `(B, K)` float64, rows sum to 1, order kept; the mean over the classifier's views, or from the mean of
@@ -155,7 +155,7 @@ def predict_together(
 
     Args:
         classifiers: On one device.
-        pixels: `(B, S, S, 3)` uint8 RGB as their `preprocessing` makes them.
+        pixels: `(B, S, S, 3)` uint8 RGB as their `preprocessing` makes them, or one band of grey.
         shared: As `shared_stage` gives it; None runs each on its own.
 
     Returns:

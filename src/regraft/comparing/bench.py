@@ -128,7 +128,7 @@ class OnBench:
         )
 
     def pixels(self) -> NDArray[np.uint8]:
-        """`(N, S, S, C)` uint8, memory-mapped, rows as in the manifest."""
+        """`(N, S, S, 3 or 1)` uint8, memory-mapped, rows as in the manifest."""
         blocks = normalize_images(
             self._bench.manifest,
             self.preprocessing,

@@ -34,7 +34,7 @@ class TrialBench:
     Attributes:
         backbone: Frozen.
         features: `(N, D)` float32 of every stage.
-        pixels: `(N, S, S, C)` uint8.
+        pixels: `(N, S, S, 3 or 1)` uint8.
         manifest: Splits, labels, groups.
         label_names: The one target.
         preprocessing: Of the backbone.

@@ -36,7 +36,7 @@ def render_audit(
         suggestions: As `suggest_labels` gives them, indexed by the row of the image; the first are shown.
         summary: What `summarise_audit` gave.
         label_names: K names, in the order of the classes.
-        pixels: `(N, S, S, C)` uint8, memory-mapped at will: only the images shown are read.
+        pixels: `(N, S, S, 3 or 1)` uint8, memory-mapped at will: only the images shown are read.
         limit: Images shown at most; labels that somebody has looked at are not.
 
     Returns:

@@ -24,7 +24,7 @@ def contact_sheet(manifest: pd.DataFrame, label_names: Sequence[str], pixels: ND
     Args:
         manifest: Columns `label_name`, `split`, `sha256`; N rows.
         label_names: K names, in the order of the classes.
-        pixels: `(N, S, S, C)` uint8 in the order of the manifest; may be memory-mapped, only the images shown
+        pixels: `(N, S, S, 3 or 1)` uint8 in the order of the manifest; may be memory-mapped, only the images shown
             are read.
 
     Returns:

@@ -28,7 +28,7 @@ def describe_data(
         manifest: Columns `label_name`, `split`, `group`, `pixel_sha256`, `sha256`, `width`, `height`, `mode`,
             `format`, `file_bytes`; N rows.
         label_names: K names, in the order of the classes.
-        pixels: `(N, S, S, C)` uint8 in the order of the manifest; may be memory-mapped, a sample is read.
+        pixels: `(N, S, S, 3 or 1)` uint8 in the order of the manifest; may be memory-mapped, a sample is read.
         seed: Of the shuffles that tell drift from chance.
 
     Returns:
@@ -76,7 +76,7 @@ def _light(pixels: NDArray[np.uint8], rows: NDArray[Any]) -> dict[str, list[floa
 
 
 def _mean_and_deviation(image: NDArray[np.uint8]) -> tuple[float, float]:
-    """Of all values of `(S, S, C)`, as fractions of full scale; by counting them, which is exact and quicker."""
+    """Of all values of `(S, S, 3 or 1)`, as fractions of full scale; by counting them, which is exact and quicker."""
     counts = np.array(Image.fromarray(image.reshape(len(image), -1)).histogram())
     values = np.arange(256) / 255
     mean = counts @ values / image.size

@@ -36,7 +36,7 @@ def make_figures(
         metrics: What `measure` gave for it.
         head_history: See `training_figure`.
         fine_tune_history: See `training_figure`.
-        pixels: `(N, H, W, C)` uint8, row i the image with id i; may be memory-mapped, for only the images
+        pixels: `(N, H, W, 3 or 1)` uint8, row i the image with id i; may be memory-mapped, for only the images
             shown are read.
 
     Returns:

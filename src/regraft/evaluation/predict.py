@@ -28,7 +28,7 @@ def predict_images(
 
     Args:
         models: By the name the rows will carry.
-        pixels: `(N, S, S, C)` uint8, manifest order.
+        pixels: `(N, S, S, 3 or 1)` uint8, manifest order.
         manifest: N rows.
         batch_size: Images a forward pass.
         compute: Device and streams; always float32, as the model is served.

@@ -31,7 +31,7 @@ def normalize_images(
         block_rows: Images to decode at once.
 
     Returns:
-        `(N, S, S, C)` uint8, row i from manifest row i; C is 1 where all images are grey, else 3. Computing a
+        `(N, S, S, 3)` uint8, row i from manifest row i; `(N, S, S, 1)` where all images are grey. Computing a
         block raises ManifestError that names every image of it whose file is gone, differs from the index, or cannot be
         fitted.
 

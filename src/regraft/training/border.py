@@ -134,7 +134,7 @@ def border_inputs(
     Args:
         backbone: Its stages up to and with `border` are frozen.
         border: The last frozen stage; None where all stages are trained.
-        pixels: `(N, S, S, C)` uint8.
+        pixels: `(N, S, S, 3 or 1)` uint8.
         preprocessing: Mean and std of the backbone's pretraining.
         views: The views that training draws from.
         views_per_image: In how many of them an image is kept, drawn for each; None: in all. Where nothing is frozen,

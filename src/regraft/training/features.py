@@ -35,7 +35,7 @@ def extract_features(
 
     Args:
         backbone: Frozen; used in evaluation mode.
-        pixels: `(N, S, S, C)` uint8.
+        pixels: `(N, S, S, 3 or 1)` uint8.
         preprocessing: Mean and std of the backbone's pretraining.
         batch_size: Images a forward pass, all of one view. Who is in a batch depends on nothing else.
         compute: Device, precision and streams.

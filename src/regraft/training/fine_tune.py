@@ -91,7 +91,7 @@ class Labelled:
     """Images of one split.
 
     Attributes:
-        pixels: `(N, S, S, C)` uint8.
+        pixels: `(N, S, S, 3 or 1)` uint8.
         labels: `(N,)` int64.
         shares: What each image counts; None: all the same.
         targets: `(N,)` or `(N, K)` as the target's loss takes them, learnt instead of the labels; None: the labels.
@@ -242,7 +242,7 @@ def labelled(
     What is only measured is weighted where what is learnt from is weighted or drawn evenly, and has its labels alone.
 
     Args:
-        pixels: `(N, S, S, C)` uint8.
+        pixels: `(N, S, S, 3 or 1)` uint8.
         manifest: N rows.
         split: `train`, or one that is measured.
         column: Of the labels' numbers.

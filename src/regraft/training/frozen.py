@@ -65,7 +65,7 @@ def frozen_passes(
 
     Args:
         backbone: In evaluation mode, float32, on the CPU; not changed.
-        pixels: `(N, S, S, C)` uint8, N > 0; a few of them say how rounding shifts means.
+        pixels: `(N, S, S, 3 or 1)` uint8, N > 0; a few of them say how rounding shifts means.
         preprocessing: Mean and std of the backbone's pretraining.
         batch_size: Images a pass, at most.
         compute: Engine, device, precision, streams.
@@ -96,7 +96,7 @@ def frozen_network(
 
     Args:
         backbone: In evaluation mode, float32, on the CPU; not changed.
-        pixels: `(N, S, S, C)` uint8, N > 0; where the precision is not float32, a few of them say how it shifts means.
+        pixels: `(N, S, S, 3 or 1)` uint8, N > 0; in bfloat16 a few of them say how it shifts means.
         preprocessing: Mean and std of the backbone's pretraining.
         compute: Device and precision.
     """

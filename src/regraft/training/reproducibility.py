@@ -91,7 +91,7 @@ def choose_fast_dtype(name: PrecisionName, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     if device.type == "cpu":
         capabilities = torch.cpu.get_capabilities()
-        has_bfloat16 = any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16"))
+        has_bfloat16 = capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")
         return torch.bfloat16 if has_bfloat16 else torch.float32
     return torch.float32
 
