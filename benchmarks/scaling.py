@@ -29,6 +29,7 @@ from regraft.backbones.backbone import Backbone, build_backbone, freeze
 from regraft.backbones.weights import RandomWeights, load_weights
 from regraft.backbones.zoo import get_spec
 from regraft.classifier import assemble
+from regraft.images.blocks import ArrayBlocks
 from regraft.images.index import index_images
 from regraft.images.pixels import normalize_images
 from regraft.images.preprocessing import Preprocessing
@@ -155,16 +156,23 @@ def measure_images(folder: Path, num_images: int, size: int, backbone_name: str)
 
 
 def measure_head(num_images: int, num_classes: int) -> dict[str, float]:
-    """CPU seconds of the solved head on drawn features: a noisy centre a class."""
+    """CPU seconds of the solved head on drawn features, read from a file: a noisy centre a class."""
     seconds: dict[str, float] = {}
     generator = np.random.default_rng(0)
     labels = generator.permutation(np.arange(num_images) % num_classes)
     centres = generator.standard_normal((num_classes, FEATURE_DIM), np.float32) * 0.1
-    features = centres[labels] + generator.standard_normal((num_images, FEATURE_DIM), np.float32)
-    with peak_memory() as memory, clock(seconds, "head"):
-        fit_linear_probe(
-            features, labels, num_classes=num_classes, groups=np.arange(num_images), settings=SOLVER
-        )
+
+    def draw(start: int, stop: int) -> np.ndarray:
+        noise = generator.standard_normal((stop - start, FEATURE_DIM), np.float32)
+        return centres[labels[start:stop]] + noise
+
+    drawn = ArrayBlocks((num_images, FEATURE_DIM), "float32", block_rows=1000, compute=draw)
+    with tempfile.TemporaryDirectory() as folder:
+        features = stored(Path(folder) / "features.npy", drawn)
+        with peak_memory() as memory, clock(seconds, "head"):
+            fit_linear_probe(
+                features, labels, num_classes=num_classes, groups=np.arange(num_images), settings=SOLVER
+            )
     return seconds | memory
 
 

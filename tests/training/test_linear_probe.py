@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold
@@ -15,6 +16,7 @@ from regraft.training.linear_probe import (
     fit_linear_probe,
     group_folds,
 )
+from regraft.training.standardised_rows import MOST_BYTES_HELD
 
 SETTINGS = SolverSettings(penalties=(0.1,), num_folds=4, tolerance=1e-7, max_iterations=2000, seed=0)
 
@@ -285,6 +287,41 @@ def test_a_feature_that_hardly_varies_is_not_blown_up_in_new_images() -> None:
     new = features.copy()
     new[:, 4] = 1.0
     assert np.abs(logits_of(probe, new) - logits_of(probe, features)).max() < 0.1
+
+
+def test_many_features_are_solved_as_few_are_and_never_copied_whole() -> None:
+    generator = np.random.default_rng(0)
+    labels = np.arange(9000) % 2
+    features = generator.standard_normal((9000, 1000), np.float32) * np.logspace(
+        -1, 1, 1000, dtype=np.float32
+    )
+    features[:, ::10] += 0.1 * labels[:, None]
+    features += 5
+    assert features.size * 8 > MOST_BYTES_HELD
+    many = replace(SETTINGS, penalties=(10.0, 1.0), num_folds=2, tolerance=1e-6)
+    tracemalloc.start()
+    try:
+        probe = fit_linear_probe(features, labels, num_classes=2, groups=each_alone(labels), settings=many)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < features.nbytes / 4
+    # Its gradient by hand, at the solution.
+    scale = scale_of(features)
+    standardised = (features - features.mean(axis=0, dtype=np.float64)) / scale
+    residual = expit(logits_of(probe, features)[:, 0]) - labels
+    slopes = residual @ standardised / len(labels) + probe.penalty * probe.weight[0] * scale
+    assert np.abs([*slopes, residual.mean()]).max() < 2e-6
+    # Each fold's loss under one penalty, of scikit-learn.
+    row = probe.history[1]
+    probabilities = np.empty((9000, 2))
+    for train, held_out in StratifiedGroupKFold(n_splits=2, shuffle=True, random_state=0).split(
+        labels, labels, each_alone(labels)
+    ):
+        reference = LogisticRegression(C=1 / (row["penalty"] * len(train)), tol=1e-6)
+        reference.fit(standardised[train], labels[train])
+        probabilities[held_out] = reference.predict_proba(standardised[held_out])
+    assert row["cv_log_loss"] == pytest.approx(log_loss(labels, probabilities), abs=1e-3)
 
 
 def test_features_are_held_twice_more_at_most() -> None:

@@ -149,3 +149,32 @@ def test_penalties_are_tried_from_strong_to_weak_whatever_their_order() -> None:
     other = predict(features, labels, parts(3), penalties=(10.0, 1.0, 0.1))
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_only_what_is_to_be_kept_is() -> None:
+    features, labels = clouds(4, distance=0.5)
+    folds = parts(3)
+    asked: list[np.ndarray] = []
+
+    def of_own_label(log_probabilities: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+        asked.append(held_out)
+        return log_probabilities[np.arange(len(held_out)), labels[held_out]]
+
+    kept = predict_along_penalties(
+        lambda learnt, held_out: (features[learnt], features[held_out]),
+        folds,
+        np.eye(2)[labels],
+        np.ones(120),
+        penalties=(1.0, 0.1),
+        tolerance=1e-6,
+        max_iterations=500,
+        keep=of_own_label,
+    )
+    assert [of_fold.shape for of_fold in kept] == [(2, 40)] * 3
+    np.testing.assert_array_equal(
+        np.concatenate(asked), np.repeat(np.arange(120).reshape(3, 40), 2, axis=0).ravel()
+    )
+    whole = predict(features, labels, folds, penalties=(1.0, 0.1))
+    for fold, of_fold in enumerate(kept):
+        expected = whole[fold][:, np.arange(40), labels[folds[fold][1]]]
+        np.testing.assert_array_equal(of_fold, expected)

@@ -15,7 +15,7 @@ from regraft.classifier.files import Head
 from regraft.classifier.views import ViewsSeen
 from regraft.heads.layers import AnyLayers
 from regraft.training.balance import Balance, Floats, Ints, even_weights
-from regraft.training.feature_columns import features_by_view, mean_of_views
+from regraft.training.feature_columns import features_by_view, rows_of_mean
 from regraft.training.head import HeadSettings, fit_head
 from regraft.training.learnt import LearnFrom
 from regraft.training.linear_probe import SolverSettings
@@ -74,9 +74,9 @@ def fit_balanced_head(
     rows = np.flatnonzero(manifest["split"] == "val")
     labels = manifest[column].to_numpy(np.int64)[rows]
     views = features_by_view(features, view_features if views_seen == "mean" else None)
-    of_val = torch.from_numpy(mean_of_views(views, rows, feature_dims, stages or (list(feature_dims)[-1],)))
+    of_val = rows_of_mean(views, rows, feature_dims, stages or (list(feature_dims)[-1],)).whole()
     candidates = score_candidates(
-        {each: _probabilities(head, of_val) for each, (head, _) in fitted.items()},
+        {each: _probabilities(head, torch.from_numpy(of_val)) for each, (head, _) in fitted.items()},
         labels,
         units_of(manifest.iloc[rows]),
     )

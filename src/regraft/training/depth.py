@@ -17,7 +17,7 @@ from regraft.messages import report_progress
 from regraft.training.feature_columns import stage_columns
 from regraft.training.linear_probe import SolverSettings, group_folds
 from regraft.training.out_of_fold import predict_held_out
-from regraft.training.penalised_regression import Floats, Ints
+from regraft.training.standardised_rows import Floats, Ints
 
 _TASK = "probing depths"
 _Asked = tuple[Literal["last", "concat"], str, slice]

@@ -3,10 +3,13 @@
 Knows arrays and the stages' widths alone: no network is loaded for it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+_BLOCK = 256  # rows
 
 
 def stage_columns(feature_dims: Mapping[str, int]) -> dict[str, slice]:
@@ -18,16 +21,31 @@ def stage_columns(feature_dims: Mapping[str, int]) -> dict[str, slice]:
     }
 
 
-def select_stages(
-    features: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    feature_dims: Mapping[str, int],
-    stages: Sequence[str],
-) -> NDArray[np.float32]:
-    """Features `(rows, D)` of some rows and stages, side by side in the order of the stages; a copy."""
-    of_stage = stage_columns(feature_dims)
-    columns = np.concatenate([np.arange(of_stage[name].start, of_stage[name].stop) for name in stages])
-    return np.ascontiguousarray(features[rows][:, columns])
+@dataclass(frozen=True)
+class FeatureRows:
+    """Features of some stages, images and views that are copied out as they are asked for.
+
+    Attributes:
+        shape: `(R, D)`.
+        take: Gives those of some rows, `(n, D)` float32, a copy.
+    """
+
+    shape: tuple[int, int]
+    take: Callable[[NDArray[np.int64]], NDArray[np.float32]]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self.take(rows)
+
+    def whole(self) -> NDArray[np.float32]:
+        """All of them, copied a few rows at a time: stages that are not wanted are never all in memory."""
+        array = np.empty(self.shape, np.float32)
+        for start in range(0, len(self), _BLOCK):
+            rows = np.arange(start, min(start + _BLOCK, len(self)))
+            array[rows] = self.take(rows)
+        return array
 
 
 def features_by_view(
@@ -39,16 +57,54 @@ def features_by_view(
     return [features, *np.split(view_features, len(view_features) // len(features))]
 
 
-def mean_of_views(
+def rows_of_each_view(
     views: Sequence[NDArray[np.float32]],
     rows: NDArray[np.int64],
     feature_dims: Mapping[str, int],
     stages: Sequence[str],
+) -> FeatureRows:
+    """Features of some rows of each view's `(N, D)` and of some stages: `(V * R, D)`, view after view."""
+    columns = _columns_of(feature_dims, stages)
+    feature_dim = sum(feature_dims[name] for name in stages)
+
+    def take(wanted: NDArray[np.int64]) -> NDArray[np.float32]:
+        view, row = np.divmod(wanted, len(rows))
+        array = np.empty((len(wanted), feature_dim), np.float32)
+        for number in np.unique(view):
+            of_view = np.flatnonzero(view == number)
+            array[of_view] = _take(views[number], rows[row[of_view]], columns)
+        return array
+
+    return FeatureRows((len(views) * len(rows), feature_dim), take)
+
+
+def rows_of_mean(
+    views: Sequence[NDArray[np.float32]],
+    rows: NDArray[np.int64],
+    feature_dims: Mapping[str, int],
+    stages: Sequence[str],
+) -> FeatureRows:
+    """As `rows_of_each_view`, `(R, D)` of the mean over the views, summed in their order."""
+    columns = _columns_of(feature_dims, stages)
+    feature_dim = sum(feature_dims[name] for name in stages)
+
+    def take(wanted: NDArray[np.int64]) -> NDArray[np.float32]:
+        first, *others = views
+        total = _take(first, rows[wanted], columns)
+        for features in others:
+            total += _take(features, rows[wanted], columns)
+        total /= len(views)
+        return total
+
+    return FeatureRows((len(rows), feature_dim), take)
+
+
+def _columns_of(feature_dims: Mapping[str, int], stages: Sequence[str]) -> list[slice]:
+    of_stage = stage_columns(feature_dims)
+    return [of_stage[name] for name in stages]
+
+
+def _take(
+    features: NDArray[np.float32], rows: NDArray[np.int64], columns: Sequence[slice]
 ) -> NDArray[np.float32]:
-    """As `select_stages`, of the mean over the features `(N, D)` of each view, summed in their order."""
-    first, *others = views
-    total = select_stages(first, rows, feature_dims, stages)
-    for features in others:
-        total += select_stages(features, rows, feature_dims, stages)
-    total /= len(views)
-    return total
+    return np.concatenate([features[:, own][rows] for own in columns], axis=1)

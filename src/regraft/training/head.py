@@ -19,7 +19,12 @@ from regraft.heads.kernel import KernelFeatures
 from regraft.heads.layers import AnyLayers, KernelLayers
 from regraft.heads.targets import BinaryTarget, MulticlassTarget, target_for
 from regraft.training.balance import Balance, measuring_weights
-from regraft.training.feature_columns import features_by_view, mean_of_views, select_stages
+from regraft.training.feature_columns import (
+    FeatureRows,
+    features_by_view,
+    rows_of_each_view,
+    rows_of_mean,
+)
 from regraft.training.kernel_head import fit_kernel_head
 from regraft.training.learnt import LearnFrom, given_weights, learnt_probabilities
 from regraft.training.linear_probe import LinearProbe, SolverSettings, fit_linear_probe
@@ -98,8 +103,8 @@ def fit_head(
         fitted = fit_mlp_head(
             modules,
             target,
-            (examples.features, examples.labels),
-            (examples.val_features, examples.val_labels),
+            (examples.features.whole(), examples.labels),
+            (examples.val_features.whole(), examples.val_labels),
             settings=settings,
             balance=balance,
             probabilities=probabilities,
@@ -134,12 +139,12 @@ class _Examples:
         val_labels: `(M,)`.
     """
 
-    features: NDArray[np.float32]
+    features: FeatureRows
     labels: NDArray[np.int64]
     images: pd.DataFrame
     units: NDArray[np.int64]
     num_images: int
-    val_features: NDArray[np.float32]
+    val_features: FeatureRows
     val_labels: NDArray[np.int64]
 
 
@@ -156,10 +161,10 @@ def _gather(
     labels, num_rows_each = manifest[column].to_numpy(np.int64), 1
     if views_seen == "each":
         num_rows_each = len(views)
-        learnt = np.concatenate([select_stages(of_view, train, feature_dims, stages) for of_view in views])
-        measured = select_stages(views[0], val, feature_dims, stages)
+        learnt = rows_of_each_view(views, train, feature_dims, stages)
+        measured = rows_of_each_view(views[:1], val, feature_dims, stages)
     else:
-        learnt, measured = (mean_of_views(views, rows, feature_dims, stages) for rows in (train, val))
+        learnt, measured = (rows_of_mean(views, rows, feature_dims, stages) for rows in (train, val))
     return _Examples(
         learnt,
         np.tile(labels[train], num_rows_each),
@@ -190,7 +195,7 @@ def _solve(
     }
     if isinstance(modules[0], KernelFeatures):
         probe = fit_kernel_head(
-            modules, examples.features, examples.labels, num_images=examples.num_images, **data
+            modules, examples.features.whole(), examples.labels, num_images=examples.num_images, **data
         )
     else:
         probe = fit_linear_probe(examples.features, examples.labels, **data)

@@ -17,8 +17,8 @@ from regraft.training.linear_probe import (
     standardisation,
 )
 from regraft.training.nystrom import draw_centres, nystrom_projection
-from regraft.training.penalised_regression import Floats, Ints
 from regraft.training.reproducibility import numpy_generator
+from regraft.training.standardised_rows import Floats, Ints
 
 
 def fit_kernel_head(

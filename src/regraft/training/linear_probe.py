@@ -4,17 +4,26 @@ Knows arrays, labels and weights only; no network is run here.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
-from regraft.training.penalised_regression import AnyFloats, Floats, Ints, PenalisedRegression
+from regraft.training.penalised_regression import PenalisedRegression
 from regraft.training.penalty_path import predict_along_penalties
+from regraft.training.standardised_rows import (
+    Floats,
+    Ints,
+    RowsOfFeatures,
+    SomeRows,
+    StandardisedRows,
+    are_many,
+    held_if_few,
+    mean_and_variance,
+)
 
-_BLOCK = 256  # rows or columns at a time, so that a copy in float64 is never whole where it need not be
+_BLOCK = 256  # columns at a time, so that no copy in float64 is whole
 _SHARED_VARIANCE = 0.1  # chosen on the demonstration: 0.03 to 1 differ little, 0 loses
 
 
@@ -61,7 +70,7 @@ class LinearProbe:
 
 
 def fit_linear_probe(
-    features: NDArray[np.float32],
+    features: RowsOfFeatures,
     labels: Ints,
     *,
     num_classes: int,
@@ -77,7 +86,7 @@ def fit_linear_probe(
     cross-validated log-loss is taken; of equals the stronger.
 
     Args:
-        features: `(N, D)` float32.
+        features: `(N, D)` float32; many are read again and again, a few rows at a time, and never copied whole.
         labels: `(N,)` int64 in [0, num_classes).
         num_classes: K ≥ 2.
         groups: `(N,)` group numbers; a group is never on both sides of a fold.
@@ -94,9 +103,10 @@ def fit_linear_probe(
     """
     data = _Data.of(labels, num_classes, groups, weights, targets)
     mean, scale = standardisation(features)
-    # One after the other: one is as large as all features, the other twice as large.
-    penalty, history = _choose_penalty(_standardised(features, mean, scale, np.float32), data, settings)
-    probe = _solve(_standardised(features, mean, scale, np.float64), data, settings, penalty, history)
+    rows = StandardisedRows(features, np.arange(len(features)), mean, scale, np.float64)
+    # One after the other: held, one is as large as all features, the other twice as large.
+    penalty, history = _choose_penalty(replace(rows, dtype=np.float32), data, settings)
+    probe = _solve(rows, data, settings, penalty, history)
     weight = probe.weight / scale
     return replace(probe, weight=weight, bias=probe.bias - weight @ mean)
 
@@ -141,7 +151,7 @@ class _Data:
 
 
 def _choose_penalty(
-    features: AnyFloats, data: _Data, settings: SolverSettings
+    features: SomeRows, data: _Data, settings: SolverSettings
 ) -> tuple[float, list[dict[str, float]]]:
     """The penalty with the least cross-validated log-loss, and a row a penalty tried.
 
@@ -151,10 +161,15 @@ def _choose_penalty(
     if len(penalties) == 1:
         return penalties[0], [{"penalty": penalties[0]}]
     folds = group_folds(data.labels, data.groups, data.targets.shape[1], settings)
-    with threadpool_limits(
-        1
-    ):  # sums over more are rounded otherwise: the result would depend on the machine's cores
-        predicted = predict_along_penalties(
+    features = held_if_few(features)
+
+    def losses_and_hits(log_probabilities: Floats, rows: Ints) -> Floats:
+        hits = log_probabilities.argmax(axis=1) == data.labels[rows]
+        return np.stack([-(data.targets[rows] * log_probabilities).sum(axis=1), hits])
+
+    # One thread: sums over more are rounded otherwise, and the result would depend on the machine's cores.
+    with threadpool_limits(1):
+        judged = predict_along_penalties(
             lambda learnt, held_out: (features[learnt], features[held_out]),
             folds,
             data.targets,
@@ -162,30 +177,25 @@ def _choose_penalty(
             penalties=penalties,
             tolerance=settings.tolerance,
             max_iterations=settings.max_iterations,
+            keep=losses_and_hits,
         )
-        log_probabilities = np.concatenate(predicted, axis=1)
-        rows = np.concatenate([held_out for _, held_out in folds])
-        losses = -(data.targets[rows] * log_probabilities).sum(axis=2)
-        hits = log_probabilities.argmax(axis=2) == data.labels[rows]
-        history = [
-            {
-                "penalty": penalty,
-                "cv_log_loss": float(np.average(losses[number], weights=data.weights[rows])),
-                "cv_accuracy": float(np.average(hits[number], weights=data.weights[rows])),
-            }
-            for number, penalty in enumerate(penalties[: len(losses)])
-        ]
+    weights = data.weights[np.concatenate([held_out for _, held_out in folds])]
+    means = np.average(np.concatenate(judged, axis=2), axis=2, weights=weights)
+    history = [
+        {"penalty": penalty, "cv_log_loss": float(loss), "cv_accuracy": float(accuracy)}
+        for penalty, (loss, accuracy) in zip(penalties, means, strict=False)  # weaker ones were not tried
+    ]
     return penalties[int(np.argmin([row["cv_log_loss"] for row in history]))], history
 
 
 def _solve(
-    features: Floats,
+    features: SomeRows,
     data: _Data,
     settings: SolverSettings,
     penalty: float,
     history: list[dict[str, float]],
 ) -> LinearProbe:
-    problem = PenalisedRegression(features, data.targets, data.weights, penalty)
+    problem = PenalisedRegression(held_if_few(features), data.targets, data.weights, penalty)
     with threadpool_limits(1):
         parameters, iterations = problem.solve(settings.tolerance, settings.max_iterations)
         gradient_norm = float(np.abs(problem.objective(parameters)[1]).max())
@@ -200,30 +210,25 @@ def _solve(
     )
 
 
-def _standardised(
-    features: NDArray[np.float32], mean: Floats, scale: Floats, dtype: type[np.float32] | type[np.float64]
-) -> NDArray[Any]:
-    """In float64, a few rows at a time, kept as asked."""
-    result = np.empty(features.shape, dtype)
-    for start in range(0, len(features), _BLOCK):
-        rows = features[start : start + _BLOCK].astype(np.float64)
-        rows -= mean
-        rows /= scale
-        result[start : start + _BLOCK] = rows
-    return result
-
-
-def standardisation(features: NDArray[np.float32]) -> tuple[Floats, Floats]:
+def standardisation(features: RowsOfFeatures, rows: Ints | None = None) -> tuple[Floats, Floats]:
     """Mean and scale `(D,)` of every feature: the root of its variance and of a part of all features' mean variance.
 
     A feature that hardly varies among the training images may vary a lot in others, from a new module or camera. Over
     its deviation alone it would reach thousands there, and a probability of 0 or 1 with it.
+
+    Args:
+        features: `(N, D)` float32.
+        rows: `(R,)` of which; None for all.
     """
-    mean = features.mean(axis=0, dtype=np.float64)
-    columns = range(0, features.shape[1], _BLOCK)
-    variance = np.concatenate(
-        [features[:, start : start + _BLOCK].var(axis=0, dtype=np.float64) for start in columns]
-    )
+    if are_many(features):
+        mean, variance = mean_and_variance(features, np.arange(len(features)) if rows is None else rows)
+    else:
+        held = features[np.arange(len(features)) if rows is None else rows]
+        mean = held.mean(axis=0, dtype=np.float64)
+        columns = range(0, held.shape[1], _BLOCK)
+        variance = np.concatenate(
+            [held[:, start : start + _BLOCK].var(axis=0, dtype=np.float64) for start in columns]
+        )
     scale = np.sqrt(variance + _SHARED_VARIANCE * variance.mean())
     # Where none varies none says anything: divided by 1 they stay 0 after centring.
     return mean, np.where(scale > 1e-12, scale, 1.0)

@@ -12,8 +12,8 @@ from threadpoolctl import threadpool_limits
 
 from regraft.training.linear_probe import SolverSettings, group_folds, standardisation
 from regraft.training.nystrom import Kernel
-from regraft.training.penalised_regression import AnyFloats, Floats, Ints
 from regraft.training.penalty_path import predict_along_penalties
+from regraft.training.standardised_rows import Floats, Ints, SomeRows, StandardisedRows, held_if_few
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,16 @@ def predict_held_out(
     """
     penalties = sorted(settings.penalties, reverse=True)
 
-    def arrays(learnt: Ints, held_out: Ints) -> tuple[AnyFloats, AnyFloats]:
+    def arrays(learnt: Ints, held_out: Ints) -> tuple[SomeRows, SomeRows]:
         # Of the rows learnt from: what is rare there may be far out in a new group, as it is for a head in use.
-        mean, scale = standardisation(features[learnt])
+        mean, scale = standardisation(features, learnt)
         # float32: half the time, and the tolerance is far coarser
-        centre, width = mean.astype(np.float32), scale.astype(np.float32)
-        rows, judged = (features[learnt] - centre) / width, (features[held_out] - centre) / width
+        rows, judged = (
+            StandardisedRows(features, some, mean, scale, np.float32) for some in (learnt, held_out)
+        )
         if kernel is None:
-            return rows, judged
-        return kernel.features(rows, judged, generator=np.random.default_rng(settings.seed))
+            return held_if_few(rows), held_if_few(judged)
+        return kernel.features(rows.held(), judged.held(), generator=np.random.default_rng(settings.seed))
 
     # One thread: sums over more are rounded otherwise, and the result would depend on the machine's cores.
     with threadpool_limits(1):

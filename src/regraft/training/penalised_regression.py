@@ -4,16 +4,12 @@ Knows arrays alone: neither how features are scaled nor how the penalty is chose
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-AnyFloats = NDArray[np.floating[Any]]  # float32 or float64
+from regraft.training.standardised_rows import AnyFloats, Floats, SomeRows, blocks_of
 
 
 @dataclass(frozen=True)
@@ -27,7 +23,7 @@ class PenalisedRegression:
         penalty: Of the weights, not of the bias.
     """
 
-    features: AnyFloats
+    features: SomeRows
     targets: Floats
     weights: Floats
     penalty: float
@@ -55,25 +51,34 @@ class PenalisedRegression:
     def objective(self, parameters: Floats) -> tuple[float, Floats]:
         """The loss and its gradient, flattened."""
         weight = parameters[:, :-1]
-        losses, residual = self._losses(_logits(self.features, parameters))
-        loss = float(self.weights @ losses) / len(losses) + 0.5 * self.penalty * float((weight**2).sum())
-        residual *= self.weights[:, None] / len(losses)
-        slopes = residual.T.astype(self.features.dtype) @ self.features + self.penalty * weight
-        return loss, np.concatenate([slopes, residual.sum(axis=0)[:, None]], axis=1).ravel()
+        loss, slopes, of_bias = 0.0, np.zeros(weight.shape), np.zeros(len(weight))
+        start = 0
+        for block in blocks_of(self.features):
+            targets, weights = (of[start : start + len(block)] for of in (self.targets, self.weights))
+            start += len(block)
+            losses, residual = _losses(_logits(block, parameters), targets)
+            loss += float(weights @ losses)
+            residual *= weights[:, None] / len(self.targets)
+            slopes += residual.T.astype(block.dtype) @ block
+            of_bias += residual.sum(axis=0)
+        loss = loss / len(self.targets) + 0.5 * self.penalty * float((weight**2).sum())
+        gradient = np.concatenate([slopes + self.penalty * weight, of_bias[:, None]], axis=1)
+        return loss, gradient.ravel()
 
-    def _losses(self, logits: Floats) -> tuple[Floats, Floats]:
-        """Each row's cross-entropy `(N,)`, and its derivative by the logits `(N, O)`."""
-        if logits.shape[1] > 1:
-            log_probabilities = _log_probabilities(logits)
-            return -(self.targets * log_probabilities).sum(axis=1), np.exp(log_probabilities) - self.targets
-        of_second = self.targets[:, 1:]  # two classes at half the arithmetic: small probes are bound by it
-        losses = np.logaddexp(0, logits) - of_second * logits
-        return losses[:, 0], expit(logits) - of_second
+
+def _losses(logits: Floats, targets: Floats) -> tuple[Floats, Floats]:
+    """Each row's cross-entropy `(N,)`, and its derivative by the logits `(N, O)`."""
+    if logits.shape[1] > 1:
+        log_probabilities = _log_probabilities(logits)
+        return -(targets * log_probabilities).sum(axis=1), np.exp(log_probabilities) - targets
+    of_second = targets[:, 1:]  # two classes at half the arithmetic: small probes are bound by it
+    losses = np.logaddexp(0, logits) - of_second * logits
+    return losses[:, 0], expit(logits) - of_second
 
 
-def log_softmax(features: AnyFloats, parameters: Floats) -> Floats:
+def log_softmax(features: SomeRows, parameters: Floats) -> Floats:
     """Log-probabilities `(N, K)` of a linear layer `(O, D + 1)`; a single output is the logit of the second class."""
-    return _log_probabilities(_logits(features, parameters))
+    return np.concatenate([_log_probabilities(_logits(block, parameters)) for block in blocks_of(features)])
 
 
 def _logits(features: AnyFloats, parameters: Floats) -> Floats:

@@ -8,20 +8,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from regraft.training.penalised_regression import (
-    AnyFloats,
-    Floats,
-    Ints,
-    PenalisedRegression,
-    log_softmax,
-)
+from regraft.training.penalised_regression import PenalisedRegression, log_softmax
+from regraft.training.standardised_rows import Floats, Ints, SomeRows
 
 _RISE, _LEAST_RISE = 0.05, 0.01
 _COARSE = 1e-4  # choosing needs no closer solution
 
 
 def predict_along_penalties(
-    arrays: Callable[[Ints, Ints], tuple[AnyFloats, AnyFloats]],
+    arrays: Callable[[Ints, Ints], tuple[SomeRows, SomeRows]],
     folds: Sequence[tuple[Ints, Ints]],
     targets: Floats,
     weights: Floats,
@@ -29,6 +24,7 @@ def predict_along_penalties(
     penalties: Sequence[float],
     tolerance: float,
     max_iterations: int,
+    keep: Callable[[Floats, Ints], Floats] = lambda log_probabilities, held_out: log_probabilities,
     on_fold: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Floats]:
     """Log-probabilities of each fold's held-out rows under each penalty tried, each solution starting from the last.
@@ -46,10 +42,11 @@ def predict_along_penalties(
         penalties: At least one; they are tried from strong to weak: then each start is near.
         tolerance: Largest entry of the gradient; at least 1e-4 is taken.
         max_iterations: Of each solution.
+        keep: What to keep of log-probabilities `(m, K)` of rows held out `(m,)`, where all of them would be too much.
         on_fold: Called with the numbers of folds done and of all.
 
     Returns:
-        An array `(P, m, K)` float64 a fold, of the P strongest penalties.
+        An array `(P, m, K)` float64 a fold, of the P strongest penalties; `(P, …)` of what is kept instead.
     """
     penalties = sorted(penalties, reverse=True)
     paths = [_Path(targets[held_out], weights[held_out]) for _, held_out in folds]
@@ -61,7 +58,8 @@ def predict_along_penalties(
         for penalty in penalties[len(path.losses) :]:
             problem = PenalisedRegression(features, targets[learnt], weights[learnt], penalty)
             path.parameters, _ = problem.solve(max(tolerance, _COARSE), max_iterations, path.parameters)
-            path.add(log_softmax(judged, path.parameters))
+            log_probabilities = log_softmax(judged, path.parameters)
+            path.add(log_probabilities, keep(log_probabilities, held_out))
             if until(path):
                 return
 
@@ -74,21 +72,21 @@ def predict_along_penalties(
     while len(first.losses) < len(penalties) and not _have_all_risen(paths):
         for number in range(len(folds)):
             go_on(number, lambda _: True)
-    return [np.stack(path.predicted) for path in paths]
+    return [np.stack(path.kept) for path in paths]
 
 
 @dataclass
 class _Path:
-    """One fold's way so far: sums of held-out losses, predictions, and where the next solution starts."""
+    """One fold's way so far: sums of held-out losses, what is kept, and where the next solution starts."""
 
     targets: Floats
     weights: Floats
     losses: list[float] = field(default_factory=list)
-    predicted: list[Floats] = field(default_factory=list)
+    kept: list[Floats] = field(default_factory=list)
     parameters: Floats | None = None
 
-    def add(self, log_probabilities: Floats) -> None:
-        self.predicted.append(log_probabilities)
+    def add(self, log_probabilities: Floats, kept: Floats) -> None:
+        self.kept.append(kept)
         self.losses.append(float(self.weights @ -(self.targets * log_probabilities).sum(axis=1)))
 
     def mean_losses(self) -> Floats:

@@ -1,0 +1,109 @@
+"""Standardised rows of features, held as one array where they are few, else read and standardised block by block.
+
+Knows arrays alone: neither whose features they are nor what is learnt from them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+AnyFloats = NDArray[np.floating[Any]]  # float32 or float64
+
+MOST_BYTES_HELD = 2**26  # of all rows in float64: 6,500 of 1,280 features
+_BLOCK = 256  # rows: their copies stay in the processor's cache
+
+
+class RowsOfFeatures(Protocol):
+    """Features `(N, D)` float32: an array, or what reads them as they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """N and D."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Ints, /) -> NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True)
+class StandardisedRows:
+    """Rows of features, less a mean and over a scale; computed anew each time that they are gone through.
+
+    Attributes:
+        features: `(N, D)` float32.
+        rows: `(R,)` which of them, in which order.
+        mean: `(D,)`.
+        scale: `(D,)`.
+        dtype: float32 or float64, of the arithmetic too.
+    """
+
+    features: RowsOfFeatures
+    rows: Ints
+    mean: Floats
+    scale: Floats
+    dtype: type[np.float32] | type[np.float64]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """R and D."""
+        return len(self.rows), self.features.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: Ints) -> Self:
+        """Some of the rows; nothing is read yet."""
+        return replace(self, rows=self.rows[rows])
+
+    def blocks(self) -> Iterator[AnyFloats]:
+        """A few rows `(B, D)` at a time, in order."""
+        mean: AnyFloats = self.mean.astype(self.dtype)
+        scale: AnyFloats = self.scale.astype(self.dtype)
+        for start in range(0, len(self.rows), _BLOCK):
+            block: AnyFloats = np.subtract(self.features[self.rows[start : start + _BLOCK]], mean)
+            block /= scale
+            yield block
+
+    def held(self) -> AnyFloats:
+        """All of them as one array."""
+        array, start = np.empty(self.shape, self.dtype), 0
+        for block in self.blocks():
+            array[start : start + len(block)] = block
+            start += len(block)
+        return array
+
+
+SomeRows = AnyFloats | StandardisedRows
+
+
+def blocks_of(rows: SomeRows) -> Iterator[AnyFloats]:
+    """The rows in order: an array as one block."""
+    if isinstance(rows, StandardisedRows):
+        yield from rows.blocks()
+    else:
+        yield rows
+
+
+def held_if_few(rows: SomeRows) -> SomeRows:
+    """The rows as an array unless it were large. The values are the same; sums over them are rounded otherwise."""
+    return rows.held() if isinstance(rows, StandardisedRows) and not are_many(rows) else rows
+
+
+def are_many(rows: RowsOfFeatures | StandardisedRows) -> bool:
+    """Whether rows `(N, D)` are too many to be copied whole."""
+    return len(rows) * rows.shape[1] * np.dtype(np.float64).itemsize > MOST_BYTES_HELD
+
+
+def mean_and_variance(features: RowsOfFeatures, rows: Ints) -> tuple[Floats, Floats]:
+    """Mean and variance `(D,)` of every feature over some rows, in two goes, a block of rows at a time."""
+    origin, unit = np.zeros(features.shape[1]), np.ones(features.shape[1])
+    from_origin = StandardisedRows(features, rows, origin, unit, np.float64)
+    mean = np.sum([block.sum(axis=0) for block in from_origin.blocks()], axis=0) / len(rows)
+    from_mean = replace(from_origin, mean=mean)
+    variance = np.sum([(block**2).sum(axis=0) for block in from_mean.blocks()], axis=0) / len(rows)
+    return mean, variance
