@@ -3,7 +3,8 @@
 Three tables of the product's own functions on drawn images and features, one thread, each line a process of its own:
 from files to frozen features and one epoch of fine-tuning, for numbers of images and for sizes; the solved head, for
 numbers of images and of classes. CPU milliseconds an image should stay as they are from line to line, and so should
-the memory that is the process' own; pages of mapped files are the kernel's to take back, and are not counted.
+the memory that is the process' own, told with the step that takes most; pages of mapped files are the kernel's to
+take back, and are not counted.
 """
 
 import argparse
@@ -49,6 +50,33 @@ FEATURE_DIM = 1280
 SOLVER = SolverSettings(penalties=(1.0, 0.1, 0.01), num_folds=3, tolerance=1e-6, max_iterations=5000, seed=0)
 SHIPPED = OmegaConfigLoader("conf", base_env="base", default_run_env="base")["parameters"]
 FINE_TUNE = FineTuneOptions.model_validate({**SHIPPED["fine_tune"], "max_epochs": 1, "views": "identity"})
+
+
+class Meter:
+    """CPU seconds of steps, and the most anonymous memory seen in each, looked at fifty times a second."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.bytes: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        ended = threading.Event()
+
+        def watch() -> None:
+            while not ended.wait(0.02):
+                self.bytes[name] = max(self.bytes[name], own_memory_bytes())
+
+        self.bytes[name] = own_memory_bytes()
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        started_s = time.process_time()
+        try:
+            yield
+        finally:
+            self.seconds[name] = time.process_time() - started_s
+            ended.set()
+            watcher.join()
 
 
 def main() -> None:
@@ -98,9 +126,9 @@ def draw_all(folder: Path, num_images: int) -> None:
             blots.resize((PIXELS_DRAWN, PIXELS_DRAWN), Image.Resampling.BICUBIC).save(path, quality=90)
 
 
-def measure_images(folder: Path, num_images: int, size: int, backbone_name: str) -> dict[str, float]:
+def measure_images(folder: Path, num_images: int, size: int, backbone_name: str) -> Meter:
     """CPU seconds of every step from files on, and peak memory."""
-    seconds: dict[str, float] = {}
+    meter = Meter()
     paths = [(folder / f"{number:06d}.jpg").as_posix() for number in range(num_images)]
     listing = pd.DataFrame({"path": paths, "label": "a", "group": None, "split": None})
     compute = Compute(torch.device("cpu"), choose_fast_dtype("auto", torch.device("cpu")), 1, True)
@@ -108,31 +136,31 @@ def measure_images(folder: Path, num_images: int, size: int, backbone_name: str)
         size=size, resize_size=size, fit="stretch", interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3
     )
     backbone = random_backbone(backbone_name)
-    with peak_memory() as memory, tempfile.TemporaryDirectory() as scratch, reproducible(compute):
-        with clock(seconds, "index"):
+    with tempfile.TemporaryDirectory() as scratch, reproducible(compute):
+        with meter.step("index"):
             index, _, thumbnails = index_images(
                 listing, max_unreadable_fraction=0, exclude=(), on_progress=lambda *_: None
             )
-        with clock(seconds, "near copies"):
+        with meter.step("near copies"):
             relate_images(index, thumbnails, near_copies="keep_together", groups="skip")
         del thumbnails
         manifest = index.assign(
             label=[number % 2 for number in range(num_images)],
             split=np.where(np.arange(num_images) % 10 < 9, "train", "val"),
         )
-        with clock(seconds, "pixels"):
+        with meter.step("pixels"):
             pixels = stored(
                 Path(scratch) / "pixels.npy",
                 normalize_images(manifest, preprocessing, num_workers=1, block_rows=256),
             )
-        with clock(seconds, "features"):
+        with meter.step("features"):
             features = stored(
                 Path(scratch) / "features.npy",
                 extract_features(backbone, pixels, preprocessing, batch_size=8, compute=compute),
             )
         names = {"label": ["few", "many"]}
         options = LinearHeadOptions(kind="linear")
-        with clock(seconds, "head"):
+        with meter.step("head"):
             head, _ = fit_head(
                 features,
                 backbone.feature_dims,
@@ -142,7 +170,7 @@ def measure_images(folder: Path, num_images: int, size: int, backbone_name: str)
                 settings=options.settings(),
             )
         probe = assemble(backbone, head, preprocessing, views="identity")
-        with clock(seconds, "fine-tune, an epoch"):
+        with meter.step("fine-tune, an epoch"):
             fine_tune(
                 probe,
                 labelled(pixels, manifest, "train", "label"),
@@ -152,12 +180,12 @@ def measure_images(folder: Path, num_images: int, size: int, backbone_name: str)
                 store=ArrayFolder(folder=scratch, max_bytes=1e12),
                 save_points=NoSavePoints(),
             )
-    return seconds | memory
+    return meter
 
 
-def measure_head(num_images: int, num_classes: int) -> dict[str, float]:
+def measure_head(num_images: int, num_classes: int) -> Meter:
     """CPU seconds of the solved head on drawn features, read from a file: a noisy centre a class."""
-    seconds: dict[str, float] = {}
+    meter = Meter()
     generator = np.random.default_rng(0)
     labels = generator.permutation(np.arange(num_images) % num_classes)
     centres = generator.standard_normal((num_classes, FEATURE_DIM), np.float32) * 0.1
@@ -169,11 +197,11 @@ def measure_head(num_images: int, num_classes: int) -> dict[str, float]:
     drawn = ArrayBlocks((num_images, FEATURE_DIM), "float32", block_rows=1000, compute=draw)
     with tempfile.TemporaryDirectory() as folder:
         features = stored(Path(folder) / "features.npy", drawn)
-        with peak_memory() as memory, clock(seconds, "head"):
+        with meter.step("head"):
             fit_linear_probe(
                 features, labels, num_classes=num_classes, groups=np.arange(num_images), settings=SOLVER
             )
-    return seconds | memory
+    return meter
 
 
 def random_backbone(name: str) -> Backbone:
@@ -188,39 +216,13 @@ def stored(path: Path, blocks: Any) -> np.ndarray:
     return np.load(path, mmap_mode="r")
 
 
-@contextmanager
-def clock(seconds: dict[str, float], step: str) -> Iterator[None]:
-    started_s = time.process_time()
-    yield
-    seconds[step] = time.process_time() - started_s
-
-
-@contextmanager
-def peak_memory() -> Iterator[dict[str, float]]:
-    """The most anonymous memory seen, looked at twenty times a second; what was there before is in it."""
-    result = {"memory": 0.0}
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(0.05):
-            result["memory"] = max(result["memory"], own_memory_bytes())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield result
-    finally:
-        ended.set()
-        watcher.join()
-
-
 def own_memory_bytes() -> float:
     status = Path("/proc/self/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith("RssAnon"))
     return float(line.split()[1]) * 1024
 
 
-def apart(work: Callable[..., dict[str, float]], *arguments: Any) -> dict[str, float]:
+def apart(work: Callable[..., Meter], *arguments: Any) -> Meter:
     """Run in a new process."""
     with multiprocessing.get_context("spawn").Pool(
         1, initializer=torch.set_num_threads, initargs=(1,)
@@ -232,10 +234,11 @@ def header(*columns: str) -> None:
     print("\n| " + " | ".join(columns) + " |\n|" + "---:|" * len(columns))
 
 
-def line(name: object, measured: dict[str, float], num_images: int) -> None:
-    memory = measured.pop("memory") / 2**20
-    cells = [f"{seconds / num_images * 1e3:.2f}" for seconds in measured.values()]
-    print("| " + " | ".join([str(name), *cells, f"{memory:.0f}"]) + " |", flush=True)
+def line(name: object, meter: Meter, num_images: int) -> None:
+    cells = [f"{seconds / num_images * 1e3:.2f}" for seconds in meter.seconds.values()]
+    largest = max(meter.bytes, key=lambda step: meter.bytes[step])
+    memory = f"{meter.bytes[largest] / 2**20:.0f}" + (f" ({largest})" if len(meter.bytes) > 1 else "")
+    print("| " + " | ".join([str(name), *cells, memory]) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -291,8 +291,8 @@ def test_a_feature_that_hardly_varies_is_not_blown_up_in_new_images() -> None:
 
 def test_many_features_are_solved_as_few_are_and_never_copied_whole() -> None:
     generator = np.random.default_rng(0)
-    labels = np.arange(9000) % 2
-    features = generator.standard_normal((9000, 1000), np.float32) * np.logspace(
+    labels = np.arange(17_000) % 2
+    features = generator.standard_normal((17_000, 1000), np.float32) * np.logspace(
         -1, 1, 1000, dtype=np.float32
     )
     features[:, ::10] += 0.1 * labels[:, None]
@@ -314,7 +314,7 @@ def test_many_features_are_solved_as_few_are_and_never_copied_whole() -> None:
     assert np.abs([*slopes, residual.mean()]).max() < 2e-6
     # Each fold's loss under one penalty, of scikit-learn.
     row = probe.history[1]
-    probabilities = np.empty((9000, 2))
+    probabilities = np.empty((17_000, 2))
     for train, held_out in StratifiedGroupKFold(n_splits=2, shuffle=True, random_state=0).split(
         labels, labels, each_alone(labels)
     ):

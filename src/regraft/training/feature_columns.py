@@ -68,6 +68,8 @@ def rows_of_each_view(
     feature_dim = sum(feature_dims[name] for name in stages)
 
     def take(wanted: NDArray[np.int64]) -> NDArray[np.float32]:
+        if len(views) == 1:
+            return _take(views[0], rows[wanted], columns)
         view, row = np.divmod(wanted, len(rows))
         array = np.empty((len(wanted), feature_dim), np.float32)
         for number in np.unique(view):
@@ -107,4 +109,5 @@ def _columns_of(feature_dims: Mapping[str, int], stages: Sequence[str]) -> list[
 def _take(
     features: NDArray[np.float32], rows: NDArray[np.int64], columns: Sequence[slice]
 ) -> NDArray[np.float32]:
-    return np.concatenate([features[:, own][rows] for own in columns], axis=1)
+    parts = [features[:, own][rows] for own in columns]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
