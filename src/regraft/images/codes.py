@@ -4,7 +4,6 @@ Knows thumbnails only. What a copy changes (a crop, the brightness) is tried out
 solar cells all have the same bars, and a crop moves those bars; such directions get no weight.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -87,26 +86,49 @@ def learn_coding(thumbnails: np.ndarray, generator: np.random.Generator) -> Codi
     return Coding(weights, is_odd, radius)
 
 
-def code_orientations(thumbnails: np.ndarray, coding: Coding) -> Iterator[np.ndarray]:
-    """Code all images in each orientation, in the order of `ORIENTATIONS`.
+@dataclass(frozen=True)
+class Codes:
+    """The codes of all images in one orientation; they are computed as they are asked for.
 
-    Yields:
-        `(N, D)` float32, eight times.
+    Attributes:
+        numbers: `(N, D)` float32, of an orientation that differs by signs alone.
+        signs: `(D,)` float32, 1 or -1.
     """
-    blocks = [
-        _coefficients(thumbnails[start : start + _BLOCK]) for start in range(0, len(thumbnails), _BLOCK)
-    ]
-    for swap in (False, True):
-        codes = np.concatenate(
-            [
-                (block.transpose(0, 2, 1) if swap else block).reshape(len(block), -1) @ coding.weights.T
-                for block in blocks
-            ]
+
+    numbers: np.ndarray
+    signs: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, rows: np.ndarray | slice) -> np.ndarray:
+        """Of some images, `(n, D)`."""
+        codes: np.ndarray = self.numbers[rows] * self.signs
+        return codes
+
+
+def code_orientations(thumbnails: np.ndarray, coding: Coding) -> list[Codes]:
+    """The codes of all images in each orientation, in the order of `ORIENTATIONS`.
+
+    Four orientations differ by signs alone, so that what is kept are two numbers where eight are asked for.
+    """
+    upright, swapped = np.empty((2, len(thumbnails), len(coding.weights)), np.float32)
+    for start in range(0, len(thumbnails), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        block = _coefficients(thumbnails[rows])
+        for numbers, turned in ((upright, block), (swapped, block.transpose(0, 2, 1))):
+            numbers[rows] = turned.reshape(len(block), -1) @ coding.weights.T
+    return [
+        Codes(
+            numbers,
+            np.where((coding.is_odd[0] & reverse_rows) ^ (coding.is_odd[1] & reverse_columns), -1, 1).astype(
+                np.float32
+            ),
         )
-        for reverse_rows in (False, True):
-            for reverse_columns in (False, True):
-                minus = (coding.is_odd[0] & reverse_rows) ^ (coding.is_odd[1] & reverse_columns)
-                yield codes * np.where(minus, -1, 1).astype(np.float32)
+        for numbers in (upright, swapped)
+        for reverse_rows in (False, True)
+        for reverse_columns in (False, True)
+    ]
 
 
 def _coefficients(thumbnails: np.ndarray) -> np.ndarray:

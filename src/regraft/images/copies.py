@@ -82,7 +82,7 @@ def find_near_copies(thumbnails: np.ndarray, *, seed: int = 0) -> NearCopies:
     pairs = np.zeros((3, 0), np.int64)
     if len(squares) > 1:
         coding = learn_coding(squares, generator)
-        codes = list(code_orientations(squares, coding))
+        codes = code_orientations(squares, coding)
         pairs = np.stack(
             find_neighbours(
                 codes, radius=_REACH * coding.radius, max_neighbours=_MAX_NEIGHBOURS, generator=generator

@@ -6,7 +6,7 @@ pivots that are nearest to it: N·√N comparisons, as matrix products.
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -17,8 +17,16 @@ _MAX_MEMBERS_KEPT: Final = (
 _BLOCK: Final = 2048  # images whose neighbours are looked for at once
 
 
+class Vectors(Protocol):
+    """`(N, D)` float32: an array, or what computes rows as they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: np.ndarray | slice, /) -> np.ndarray: ...
+
+
 def find_neighbours(
-    codes_of_orientation: Sequence[np.ndarray],
+    codes_of_orientation: Sequence[Vectors],
     *,
     radius: float,
     max_neighbours: int,
@@ -36,7 +44,7 @@ def find_neighbours(
         `first`, `second` and `orientation`, `(P,)` ints: the code of `first`, brought into the orientation, is
         near the upright code of `second`; `first < second`, no pair twice.
     """
-    upright = codes_of_orientation[0]
+    upright = codes_of_orientation[0][:]
     num_images = len(upright)
     pivots = upright[generator.choice(num_images, max(1, math.isqrt(num_images)), replace=False)]
     owner = _nearest_pivots(upright, pivots, 1)[:, 0]
@@ -85,8 +93,12 @@ def _probe(
         if not len(asking) or not len(inside):
             continue
         codes = upright[inside]
-        distances = squares[asking, None] + (codes**2).sum(axis=1) - 2 * queries[asking] @ codes.T
-        distances[images[asking, None] == inside] = np.inf
+        distances = queries[asking] @ codes.T
+        distances *= 2
+        np.subtract(squares[asking, None] + (codes**2).sum(axis=1), distances, out=distances)
+        place = np.minimum(np.searchsorted(inside, images[asking]), len(inside) - 1)
+        own = np.flatnonzero(inside[place] == images[asking])  # none is its own neighbour
+        distances[own, place[own]] = np.inf
         row, column = _least_of_rows(distances, radius)
         rows.append(asking[row])
         others.append(inside[column])
@@ -98,13 +110,15 @@ def _probe(
 
 def _least_of_rows(distances: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the entries within the radius, the least few of each row."""
-    is_near = distances <= radius
-    crowded = np.flatnonzero(is_near.sum(axis=1) > _MAX_MEMBERS_KEPT)
+    width = distances.shape[1]
+    row, column = np.divmod(np.flatnonzero(distances <= radius), width)
+    is_crowded = np.bincount(row, minlength=len(distances)) > _MAX_MEMBERS_KEPT
+    crowded = np.flatnonzero(is_crowded)
     if len(crowded):
         least = np.argpartition(distances[crowded], _MAX_MEMBERS_KEPT, axis=1)[:, :_MAX_MEMBERS_KEPT]
-        is_near[crowded] = False
-        is_near[crowded[:, None], least] = True
-    row, column = np.nonzero(is_near)
+        alone = ~is_crowded[row]
+        row = np.concatenate([row[alone], np.repeat(crowded, _MAX_MEMBERS_KEPT)])
+        column = np.concatenate([column[alone], least.ravel()])
     return row, column
 
 
