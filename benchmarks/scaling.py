@@ -3,8 +3,8 @@
 Three tables of the product's own functions on drawn images and features, one thread, each line a process of its own:
 from files to frozen features and one epoch of fine-tuning, for numbers of images and for sizes; the solved head, for
 numbers of images and of classes. CPU milliseconds an image should stay as they are from line to line, and so should
-the memory that is the process' own, told with the step that takes most; pages of mapped files are the kernel's to
-take back, and are not counted.
+the memory that is the process' own, told with the step during which most was seen; pages of mapped files are the
+kernel's to take back, and are not counted.
 """
 
 import argparse
@@ -53,7 +53,7 @@ FINE_TUNE = FineTuneOptions.model_validate({**SHIPPED["fine_tune"], "max_epochs"
 
 
 class Meter:
-    """CPU seconds of steps, and the most anonymous memory seen in each, looked at fifty times a second."""
+    """CPU seconds of steps, and the most anonymous memory seen while each ran, what was there before it included."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -77,6 +77,7 @@ class Meter:
             self.seconds[name] = time.process_time() - started_s
             ended.set()
             watcher.join()
+            self.bytes[name] = max(self.bytes[name], own_memory_bytes())
 
 
 def main() -> None:

@@ -65,18 +65,27 @@ def install(environment: dict[str, str]) -> None:
     if (SCRIPTS / "uv").exists():
         del steps[0]
     for step in steps:
-        run(step, environment)
+        run_step(step, environment)
 
 
-def run(step: list[str], environment: dict[str, str]) -> None:
-    """Run it; where it does not know who signed a certificate, once more with the certificates of this system.
+def run_step(step: list[str], environment: dict[str, str]) -> None:
+    """Run it; where uv does not know who signed a certificate, once more with the certificates of this system.
 
-    A company's proxy signs with its own, which the system mostly knows. pip asks the system by itself, uv when told.
+    A company's proxy signs with its own, which the system mostly knows. pip asks the system by itself.
     """
-    done = subprocess.run(step, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
-    if done.returncode and "certificate" in done.stderr and "UV_SYSTEM_CERTS" not in environment:
+    done = subprocess.run(
+        step,
+        env=environment,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    is_unknown = done.returncode and "uv" in step and "certificate" in done.stderr
+    if is_unknown and "UV_SYSTEM_CERTS" not in environment:
         print("a certificate is not known; trying again with those of this system", file=sys.stderr)
-        run(step, {**environment, "UV_SYSTEM_CERTS": "1"})
+        run_step(step, {**environment, "UV_SYSTEM_CERTS": "1"})
         return
     print(done.stderr, end="", file=sys.stderr)
     done.check_returncode()

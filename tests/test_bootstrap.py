@@ -32,7 +32,7 @@ def without_setting() -> dict[str, str]:
 def test_an_unknown_certificate_is_asked_of_the_system(
     bootstrap: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bootstrap.run([sys.executable, "-c", FAILS_WITHOUT], without_setting())
+    bootstrap.run_step([sys.executable, "-c", FAILS_WITHOUT, "uv"], without_setting())
     assert capsys.readouterr().err == "a certificate is not known; trying again with those of this system\n"
 
 
@@ -43,8 +43,8 @@ def test_what_fails_otherwise_is_told_and_not_tried_again(
     bootstrap: ModuleType, capsys: pytest.CaptureFixture[str], reason: str, setting: dict[str, str]
 ) -> None:
     with pytest.raises(subprocess.CalledProcessError):
-        bootstrap.run(
-            [sys.executable, "-c", f"import sys; sys.exit({reason!r})"], without_setting() | setting
+        bootstrap.run_step(
+            [sys.executable, "-c", f"import sys; sys.exit({reason!r})", "uv"], without_setting() | setting
         )
     assert capsys.readouterr().err == f"{reason}\n"
 
@@ -53,7 +53,22 @@ def test_an_unknown_certificate_that_the_system_does_not_know_either_is_told_onc
     bootstrap: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(subprocess.CalledProcessError):
-        bootstrap.run(
-            [sys.executable, "-c", "import sys; sys.exit('no such certificate')"], without_setting()
+        bootstrap.run_step(
+            [sys.executable, "-c", "import sys; sys.exit('no such certificate')", "uv"], without_setting()
         )
     assert capsys.readouterr().err.count("no such certificate") == 1
+
+
+def test_pip_has_asked_the_system_already(bootstrap: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        bootstrap.run_step([sys.executable, "-c", FAILS_WITHOUT, "pip"], without_setting())
+    assert "trying again" not in capsys.readouterr().err
+
+
+def test_a_reason_in_no_known_encoding_is_told(
+    bootstrap: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = r"import sys; sys.stderr.buffer.write(b'\xff is no letter'); sys.exit(1)"
+    with pytest.raises(subprocess.CalledProcessError):
+        bootstrap.run_step([sys.executable, "-c", code], without_setting())
+    assert "is no letter" in capsys.readouterr().err

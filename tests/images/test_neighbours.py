@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from regraft.images.neighbours import find_neighbours
+from regraft.images.neighbours import _least_of_rows, find_neighbours
 
 
 def eight(codes: np.ndarray) -> list[np.ndarray]:
@@ -44,3 +44,17 @@ def test_only_the_nearest_few_are_kept() -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_one_or_two_images_are_no_trouble(count: int) -> None:
     assert find(eight(np.zeros((count, 4), np.float32))) == ({(0, 1, 0)} if count == 2 else set())
+
+
+def test_of_a_crowd_the_sixteen_nearest_are_kept() -> None:
+    generator = np.random.default_rng(2)
+    distances = generator.uniform(1.1, 2, (5, 40)).astype(np.float32)
+    num_near = [0, 1, 16, 17, 40]
+    for row, number in enumerate(num_near):
+        near = generator.permutation(40)[:number]
+        distances[row, near] = generator.uniform(0, 1, number)
+    rows, columns = _least_of_rows(distances, 1.0)
+    for row, number in enumerate(num_near):
+        kept = columns[rows == row]
+        assert len(kept) == len(set(kept)) == min(number, 16)
+        assert sorted(kept) == sorted(np.argsort(distances[row])[: len(kept)])

@@ -1,22 +1,23 @@
 import tracemalloc
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold
 
+from regraft.training import standardised_rows
 from regraft.training.balance import even_weights
 from regraft.training.linear_probe import (
     SolverSettings,
     fit_linear_probe,
     group_folds,
 )
-from regraft.training.standardised_rows import MOST_BYTES_HELD
+from regraft.training.penalised_regression import PenalisedRegression, log_softmax
 
 SETTINGS = SolverSettings(penalties=(0.1,), num_folds=4, tolerance=1e-7, max_iterations=2000, seed=0)
 
@@ -247,6 +248,14 @@ def test_fewer_groups_than_folds_is_as_many_folds() -> None:
     assert len(group_folds(labels, groups, 2, replace(SETTINGS, num_folds=10))) == 3
 
 
+def test_a_fold_without_anything_held_out_is_none() -> None:
+    groups = np.repeat(np.arange(5), [1000, 51, 39, 31, 10])
+    labels = np.arange(len(groups)) % 2
+    folds = group_folds(labels, groups, 2, replace(SETTINGS, num_folds=5))
+    assert sum(len(held_out) for _, held_out in folds) == len(groups)
+    assert min(len(held_out) for _, held_out in folds) > 0
+
+
 def test_groups_that_cannot_be_parted_ask_for_a_single_penalty() -> None:
     features, labels = make_data(2, num_rows=20)
     for groups in (np.zeros(20, dtype=int), labels):  # one group in all; a class a group
@@ -289,39 +298,65 @@ def test_a_feature_that_hardly_varies_is_not_blown_up_in_new_images() -> None:
     assert np.abs(logits_of(probe, new) - logits_of(probe, features)).max() < 0.1
 
 
-def test_many_features_are_solved_as_few_are_and_never_copied_whole() -> None:
-    generator = np.random.default_rng(0)
-    labels = np.arange(17_000) % 2
-    features = generator.standard_normal((17_000, 1000), np.float32) * np.logspace(
-        -1, 1, 1000, dtype=np.float32
-    )
-    features[:, ::10] += 0.1 * labels[:, None]
-    features += 5
-    assert features.size * 8 > MOST_BYTES_HELD
-    many = replace(SETTINGS, penalties=(10.0, 1.0), num_folds=2, tolerance=1e-6)
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_many_features_are_solved_as_few_are_and_never_copied_whole(
+    num_classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, labels = make_data(num_classes, num_rows=4000, num_features=300)
+    generator = np.random.default_rng(6)
+    arguments: dict[str, Any] = {
+        "num_classes": num_classes,
+        # Few groups of uneven size: a fold would have nothing held out
+        "groups": np.searchsorted([3400, 3560, 3720, 3880], np.arange(4000), side="right"),
+        "settings": replace(SETTINGS, penalties=(10.0, 1.0, 0.1), num_folds=5, tolerance=1e-6),
+        "weights": generator.uniform(0.5, 1.5, 4000),
+        "targets": 0.8 * np.eye(num_classes)[labels] + 0.2 / num_classes,
+    }
+    held = fit_linear_probe(features, labels, **arguments)
+    monkeypatch.setattr(standardised_rows, "MOST_BYTES_HELD", 0)
     tracemalloc.start()
     try:
-        probe = fit_linear_probe(features, labels, num_classes=2, groups=each_alone(labels), settings=many)
+        read = fit_linear_probe(features, labels, **arguments)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < features.nbytes / 4
-    # Its gradient by hand, at the solution.
-    scale = scale_of(features)
-    standardised = (features - features.mean(axis=0, dtype=np.float64)) / scale
-    residual = expit(logits_of(probe, features)[:, 0]) - labels
-    slopes = residual @ standardised / len(labels) + probe.penalty * probe.weight[0] * scale
-    assert np.abs([*slopes, residual.mean()]).max() < 2e-6
-    # Each fold's loss under one penalty, of scikit-learn.
-    row = probe.history[1]
-    probabilities = np.empty((17_000, 2))
-    for train, held_out in StratifiedGroupKFold(n_splits=2, shuffle=True, random_state=0).split(
-        labels, labels, each_alone(labels)
-    ):
-        reference = LogisticRegression(C=1 / (row["penalty"] * len(train)), tol=1e-6)
-        reference.fit(standardised[train], labels[train])
-        probabilities[held_out] = reference.predict_proba(standardised[held_out])
-    assert row["cv_log_loss"] == pytest.approx(log_loss(labels, probabilities), abs=1e-3)
+    assert peak < features.nbytes / 2
+    np.testing.assert_allclose(read.weight, held.weight, rtol=0, atol=1e-6 * np.abs(held.weight).max())
+    np.testing.assert_allclose(read.bias, held.bias, rtol=0, atol=1e-5)
+    assert read.penalty == held.penalty
+    for one, other in zip(read.history, held.history, strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+
+
+def test_weights_and_soft_targets_count_in_the_cross_validated_loss() -> None:
+    features, labels = make_data(3, num_rows=90)
+    generator = np.random.default_rng(7)
+    weights = np.where(labels == 0, 4.0, 0.5) * generator.uniform(0.5, 1.5, 90)
+    weights /= weights.mean()
+    targets = 0.5 * np.eye(3)[labels] + 0.5 * generator.dirichlet(np.ones(3), 90)
+    settings_ = replace(SETTINGS, penalties=(1.0, 0.3))
+    probe = fit_linear_probe(
+        features,
+        labels,
+        num_classes=3,
+        groups=each_alone(labels),
+        settings=settings_,
+        weights=weights,
+        targets=targets,
+    )
+    standardised = (features - features.mean(axis=0, dtype=np.float64)) / scale_of(features)
+    log_probabilities = np.empty((90, 3))
+    for learnt, held_out in group_folds(labels, each_alone(labels), 3, settings_):
+        problem = PenalisedRegression(standardised[learnt], targets[learnt], weights[learnt], 0.3)
+        log_probabilities[held_out] = log_softmax(standardised[held_out], problem.solve(1e-8, 1000)[0])
+    losses = -(targets * log_probabilities).sum(axis=1)
+    hits = log_probabilities.argmax(axis=1) == labels
+    assert probe.history[1]["cv_log_loss"] == pytest.approx((weights * losses).mean(), abs=1e-3)
+    assert probe.history[1]["cv_accuracy"] == pytest.approx((weights * hits).mean(), abs=1e-3)
+    # What it would be otherwise is far off.
+    assert abs((weights * losses).mean() - losses.mean()) > 5e-3
+    of_labels = -log_probabilities[np.arange(90), labels]
+    assert abs((weights * losses).mean() - (weights * of_labels).mean()) > 5e-3
 
 
 def test_features_are_held_twice_more_at_most() -> None:

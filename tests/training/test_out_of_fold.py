@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from regraft.training import standardised_rows
 from regraft.training.linear_probe import SolverSettings
 from regraft.training.nystrom import Kernel
 from regraft.training.out_of_fold import predict_out_of_fold
@@ -96,3 +97,17 @@ def test_a_kernel_tells_what_no_plane_parts(num_classes: int) -> None:
     assert told(None) < 0.75
     assert told(Kernel(num_centres=1000, gamma=2.0)) > 0.95
     assert told(Kernel(num_centres=40, gamma=2.0)) > 0.9
+
+
+@pytest.mark.parametrize("kernel", [None, Kernel(num_centres=30, gamma=0.5)])
+def test_many_features_are_judged_as_few_are(kernel: Kernel | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = clouds(3, num_rows=600)
+    features = features * np.logspace(-1, 1, 5, dtype=np.float32) + 3
+    features[:150] += 5  # standardised by the rows learnt from alone, each fold is another
+    arguments = {"num_classes": 3, "groups": np.arange(600) // 50, "settings": SETTINGS, "kernel": kernel}
+    held = predict_out_of_fold(features, labels, **arguments)
+    monkeypatch.setattr(standardised_rows, "MOST_BYTES_HELD", 0)
+    read = predict_out_of_fold(features, labels, **arguments)
+    # 1e-4: both are solved in float32, to a gradient of 1e-4
+    np.testing.assert_allclose(read.probabilities, held.probabilities, rtol=0, atol=1e-4)
+    assert read.penalties == held.penalties

@@ -29,15 +29,15 @@ def test_rows_are_those_of_the_whole_array_in_the_order_asked_for(
     rows = np.array(numbers)
     lazily = rows_of(rows)
     expected = (FEATURES.astype(np.float64)[rows] - MEAN) / SCALE
-    np.testing.assert_array_equal(lazily.held(), expected)
+    np.testing.assert_array_equal(lazily.whole(), expected)
     np.testing.assert_array_equal(np.concatenate(list(lazily.blocks())), expected)
     some = np.array(data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=1)))
-    np.testing.assert_array_equal(lazily[some].held(), expected[some])
+    np.testing.assert_array_equal(lazily[some].whole(), expected[some])
     assert lazily[some].shape == (len(some), 5)
 
 
 def test_float32_is_computed_in_float32() -> None:
-    held = rows_of(np.arange(700), np.float32).held()
+    held = rows_of(np.arange(700), np.float32).whole()
     assert held.dtype == np.float32
     expected = (FEATURES - MEAN.astype(np.float32)) / SCALE.astype(np.float32)
     np.testing.assert_array_equal(held, expected)
@@ -55,7 +55,7 @@ def test_few_are_held_and_many_are_not() -> None:
     assert isinstance(held_if_few(few), np.ndarray)
     many = rows_of(np.zeros(MOST_BYTES_HELD // 8 // 5 + 1, np.int64))
     assert held_if_few(many) is many
-    array = few.held()
+    array = few.whole()
     assert held_if_few(array) is array
     assert [block is array for block in blocks_of(array)] == [True]
 
@@ -67,7 +67,7 @@ def test_a_regression_on_them_is_that_on_the_whole_array(num_classes: int) -> No
     targets, weights = generator.dirichlet(np.ones(num_classes), 600), generator.uniform(0.5, 1.5, 600)
     lazily, whole = (
         PenalisedRegression(features, targets, weights, 0.1)
-        for features in (rows_of(rows), rows_of(rows).held())
+        for features in (rows_of(rows), rows_of(rows).whole())
     )
     point = generator.normal(size=(1 if num_classes == 2 else num_classes, 6))
     loss, gradient = lazily.objective(point)
@@ -79,3 +79,10 @@ def test_a_regression_on_them_is_that_on_the_whole_array(num_classes: int) -> No
     np.testing.assert_allclose(
         log_softmax(lazily.features, point), log_softmax(whole.features, point), rtol=0, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_of_no_rows_there_are_no_probabilities(num_classes: int) -> None:
+    """Few groups of uneven size leave a fold with nothing held out."""
+    parameters = np.zeros((1 if num_classes == 2 else num_classes, 6))
+    assert log_softmax(rows_of(np.zeros(0, np.int64)), parameters).shape == (0, num_classes)

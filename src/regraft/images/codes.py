@@ -98,9 +98,6 @@ class Codes:
     numbers: np.ndarray
     signs: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.numbers)
-
     def __getitem__(self, rows: np.ndarray | slice) -> np.ndarray:
         """Of some images, `(n, D)`."""
         codes: np.ndarray = self.numbers[rows] * self.signs
@@ -110,7 +107,7 @@ class Codes:
 def code_orientations(thumbnails: np.ndarray, coding: Coding) -> list[Codes]:
     """The codes of all images in each orientation, in the order of `ORIENTATIONS`.
 
-    Four orientations differ by signs alone, so that what is kept are two numbers where eight are asked for.
+    Four orientations differ by signs alone: two arrays are kept for the eight.
     """
     upright, swapped = np.empty((2, len(thumbnails), len(coding.weights)), np.float32)
     for start in range(0, len(thumbnails), _BLOCK):

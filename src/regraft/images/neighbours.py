@@ -20,8 +20,6 @@ _BLOCK: Final = 2048  # images whose neighbours are looked for at once
 class Vectors(Protocol):
     """`(N, D)` float32: an array, or what computes rows as they are asked for."""
 
-    def __len__(self) -> int: ...
-
     def __getitem__(self, rows: np.ndarray | slice, /) -> np.ndarray: ...
 
 

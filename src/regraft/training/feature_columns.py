@@ -22,29 +22,29 @@ def stage_columns(feature_dims: Mapping[str, int]) -> dict[str, slice]:
 
 
 @dataclass(frozen=True)
-class FeatureRows:
+class SelectedFeatures:
     """Features of some stages, images and views that are copied out as they are asked for.
 
     Attributes:
         shape: `(R, D)`.
-        take: Gives those of some rows, `(n, D)` float32, a copy.
+        read: Gives those of some rows, `(n, D)` float32, a copy.
     """
 
     shape: tuple[int, int]
-    take: Callable[[NDArray[np.int64]], NDArray[np.float32]]
+    read: Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self.take(rows)
+        return self.read(rows)
 
     def whole(self) -> NDArray[np.float32]:
         """All of them, copied a few rows at a time: stages that are not wanted are never all in memory."""
         array = np.empty(self.shape, np.float32)
         for start in range(0, len(self), _BLOCK):
             rows = np.arange(start, min(start + _BLOCK, len(self)))
-            array[rows] = self.take(rows)
+            array[rows] = self.read(rows)
         return array
 
 
@@ -62,12 +62,12 @@ def rows_of_each_view(
     rows: NDArray[np.int64],
     feature_dims: Mapping[str, int],
     stages: Sequence[str],
-) -> FeatureRows:
+) -> SelectedFeatures:
     """Features of some rows of each view's `(N, D)` and of some stages: `(V * R, D)`, view after view."""
     columns = _columns_of(feature_dims, stages)
     feature_dim = sum(feature_dims[name] for name in stages)
 
-    def take(wanted: NDArray[np.int64]) -> NDArray[np.float32]:
+    def read(wanted: NDArray[np.int64]) -> NDArray[np.float32]:
         if len(views) == 1:
             return _take(views[0], rows[wanted], columns)
         view, row = np.divmod(wanted, len(rows))
@@ -77,7 +77,7 @@ def rows_of_each_view(
             array[of_view] = _take(views[number], rows[row[of_view]], columns)
         return array
 
-    return FeatureRows((len(views) * len(rows), feature_dim), take)
+    return SelectedFeatures((len(views) * len(rows), feature_dim), read)
 
 
 def rows_of_mean(
@@ -85,20 +85,18 @@ def rows_of_mean(
     rows: NDArray[np.int64],
     feature_dims: Mapping[str, int],
     stages: Sequence[str],
-) -> FeatureRows:
-    """As `rows_of_each_view`, `(R, D)` of the mean over the views, summed in their order."""
-    columns = _columns_of(feature_dims, stages)
-    feature_dim = sum(feature_dims[name] for name in stages)
-
-    def take(wanted: NDArray[np.int64]) -> NDArray[np.float32]:
-        first, *others = views
-        total = _take(first, rows[wanted], columns)
-        for features in others:
-            total += _take(features, rows[wanted], columns)
-        total /= len(views)
-        return total
-
-    return FeatureRows((len(rows), feature_dim), take)
+) -> SelectedFeatures:
+    """As `rows_of_each_view`, `(R, D)` of the mean over the views, summed in their order; of several it is held."""
+    first, *others = (rows_of_each_view([view], rows, feature_dims, stages) for view in views)
+    if not others:
+        return first
+    total = first.whole()
+    for of_view in others:
+        for start in range(0, len(total), _BLOCK):
+            block = np.arange(start, min(start + _BLOCK, len(total)))
+            total[block] += of_view[block]
+    total /= len(views)
+    return SelectedFeatures(total.shape, lambda wanted: total[wanted])
 
 
 def _columns_of(feature_dims: Mapping[str, int], stages: Sequence[str]) -> list[slice]:

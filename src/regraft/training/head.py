@@ -20,7 +20,7 @@ from regraft.heads.layers import AnyLayers, KernelLayers
 from regraft.heads.targets import BinaryTarget, MulticlassTarget, target_for
 from regraft.training.balance import Balance, measuring_weights
 from regraft.training.feature_columns import (
-    FeatureRows,
+    SelectedFeatures,
     features_by_view,
     rows_of_each_view,
     rows_of_mean,
@@ -139,12 +139,12 @@ class _Examples:
         val_labels: `(M,)`.
     """
 
-    features: FeatureRows
+    features: SelectedFeatures
     labels: NDArray[np.int64]
     images: pd.DataFrame
     units: NDArray[np.int64]
     num_images: int
-    val_features: FeatureRows
+    val_features: SelectedFeatures
     val_labels: NDArray[np.int64]
 
 

@@ -13,10 +13,10 @@ from threadpoolctl import threadpool_limits
 from regraft.training.penalised_regression import PenalisedRegression
 from regraft.training.penalty_path import predict_along_penalties
 from regraft.training.standardised_rows import (
+    FeatureSource,
     Floats,
     Ints,
-    RowsOfFeatures,
-    SomeRows,
+    Rows,
     StandardisedRows,
     are_many,
     held_if_few,
@@ -70,7 +70,7 @@ class LinearProbe:
 
 
 def fit_linear_probe(
-    features: RowsOfFeatures,
+    features: FeatureSource,
     labels: Ints,
     *,
     num_classes: int,
@@ -151,7 +151,7 @@ class _Data:
 
 
 def _choose_penalty(
-    features: SomeRows, data: _Data, settings: SolverSettings
+    features: Rows, data: _Data, settings: SolverSettings
 ) -> tuple[float, list[dict[str, float]]]:
     """The penalty with the least cross-validated log-loss, and a row a penalty tried.
 
@@ -189,7 +189,7 @@ def _choose_penalty(
 
 
 def _solve(
-    features: SomeRows,
+    features: Rows,
     data: _Data,
     settings: SolverSettings,
     penalty: float,
@@ -210,20 +210,21 @@ def _solve(
     )
 
 
-def standardisation(features: RowsOfFeatures, rows: Ints | None = None) -> tuple[Floats, Floats]:
+def standardisation(features: FeatureSource, rows: Ints | None = None) -> tuple[Floats, Floats]:
     """Mean and scale `(D,)` of every feature: the root of its variance and of a part of all features' mean variance.
 
     A feature that hardly varies among the training images may vary a lot in others, from a new module or camera. Over
     its deviation alone it would reach thousands there, and a probability of 0 or 1 with it.
 
     Args:
-        features: `(N, D)` float32.
-        rows: `(R,)` of which; None for all.
+        features: `(N, D)` float32; many rows are read block by block.
+        rows: `(R,)` those that count, at least one; None for all.
     """
-    if are_many(features):
-        mean, variance = mean_and_variance(features, np.arange(len(features)) if rows is None else rows)
+    rows = np.arange(len(features)) if rows is None else rows
+    if are_many(len(rows), features.shape[1]):
+        mean, variance = mean_and_variance(features, rows)
     else:
-        held = features[np.arange(len(features)) if rows is None else rows]
+        held = features[rows]
         mean = held.mean(axis=0, dtype=np.float64)
         columns = range(0, held.shape[1], _BLOCK)
         variance = np.concatenate(
@@ -248,7 +249,7 @@ def group_folds(
         folds = [
             (train, held_out)
             for train, held_out in splitter.split(labels, labels, groups)
-            if len(np.unique(labels[train])) == num_classes
+            if len(held_out) and len(np.unique(labels[train])) == num_classes
         ]
         if folds:
             return folds

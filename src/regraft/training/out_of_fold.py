@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from regraft.training.linear_probe import SolverSettings, group_folds, standardisation
 from regraft.training.nystrom import Kernel
 from regraft.training.penalty_path import predict_along_penalties
-from regraft.training.standardised_rows import Floats, Ints, SomeRows, StandardisedRows, held_if_few
+from regraft.training.standardised_rows import Floats, Ints, Rows, StandardisedRows, held_if_few
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def predict_held_out(
     """
     penalties = sorted(settings.penalties, reverse=True)
 
-    def arrays(learnt: Ints, held_out: Ints) -> tuple[SomeRows, SomeRows]:
+    def arrays(learnt: Ints, held_out: Ints) -> tuple[Rows, Rows]:
         # Of the rows learnt from: what is rare there may be far out in a new group, as it is for a head in use.
         mean, scale = standardisation(features, learnt)
         # float32: half the time, and the tolerance is far coarser
@@ -96,7 +96,7 @@ def predict_held_out(
         )
         if kernel is None:
             return held_if_few(rows), held_if_few(judged)
-        return kernel.features(rows.held(), judged.held(), generator=np.random.default_rng(settings.seed))
+        return kernel.features(rows.whole(), judged.whole(), generator=np.random.default_rng(settings.seed))
 
     # One thread: sums over more are rounded otherwise, and the result would depend on the machine's cores.
     with threadpool_limits(1):

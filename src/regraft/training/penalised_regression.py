@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from regraft.training.standardised_rows import AnyFloats, Floats, SomeRows, blocks_of
+from regraft.training.standardised_rows import AnyFloats, Floats, Rows, blocks_of
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class PenalisedRegression:
         penalty: Of the weights, not of the bias.
     """
 
-    features: SomeRows
+    features: Rows
     targets: Floats
     weights: Floats
     penalty: float
@@ -76,9 +76,14 @@ def _losses(logits: Floats, targets: Floats) -> tuple[Floats, Floats]:
     return losses[:, 0], expit(logits) - of_second
 
 
-def log_softmax(features: SomeRows, parameters: Floats) -> Floats:
+def log_softmax(features: Rows, parameters: Floats) -> Floats:
     """Log-probabilities `(N, K)` of a linear layer `(O, D + 1)`; a single output is the logit of the second class."""
-    return np.concatenate([_log_probabilities(_logits(block, parameters)) for block in blocks_of(features)])
+    num_outputs = len(parameters)
+    result, start = np.empty((len(features), 2 if num_outputs == 1 else num_outputs)), 0
+    for block in blocks_of(features):
+        result[start : start + len(block)] = _log_probabilities(_logits(block, parameters))
+        start += len(block)
+    return result
 
 
 def _logits(features: AnyFloats, parameters: Floats) -> Floats:

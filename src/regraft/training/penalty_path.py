@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from regraft.training.penalised_regression import PenalisedRegression, log_softmax
-from regraft.training.standardised_rows import Floats, Ints, SomeRows
+from regraft.training.standardised_rows import Floats, Ints, Rows
 
 _RISE, _LEAST_RISE = 0.05, 0.01
 _COARSE = 1e-4  # choosing needs no closer solution
 
 
 def predict_along_penalties(
-    arrays: Callable[[Ints, Ints], tuple[SomeRows, SomeRows]],
+    arrays: Callable[[Ints, Ints], tuple[Rows, Rows]],
     folds: Sequence[tuple[Ints, Ints]],
     targets: Floats,
     weights: Floats,

@@ -18,7 +18,7 @@ MOST_BYTES_HELD = 2**27  # of all rows in float64: 13,000 of 1,280 features; hel
 _BLOCK = 256  # rows: their copies stay in the processor's cache
 
 
-class RowsOfFeatures(Protocol):
+class FeatureSource(Protocol):
     """Features `(N, D)` float32: an array, or what reads them as they are asked for."""
 
     @property
@@ -28,7 +28,7 @@ class RowsOfFeatures(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, rows: Ints, /) -> NDArray[np.float32]:
-        """Some of them, a copy."""
+        """Some of them, a copy that whoever asked may write into."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class StandardisedRows:
         dtype: float32 or float64, of the arithmetic too.
     """
 
-    features: RowsOfFeatures
+    features: FeatureSource
     rows: Ints
     mean: Floats
     scale: Floats
@@ -71,7 +71,7 @@ class StandardisedRows:
             block /= scale
             yield block
 
-    def held(self) -> AnyFloats:
+    def whole(self) -> AnyFloats:
         """All of them as one array."""
         array, start = np.empty(self.shape, self.dtype), 0
         for block in self.blocks():
@@ -80,10 +80,10 @@ class StandardisedRows:
         return array
 
 
-SomeRows = AnyFloats | StandardisedRows
+Rows = AnyFloats | StandardisedRows
 
 
-def blocks_of(rows: SomeRows) -> Iterator[AnyFloats]:
+def blocks_of(rows: Rows) -> Iterator[AnyFloats]:
     """The rows in order: an array as one block."""
     if isinstance(rows, StandardisedRows):
         yield from rows.blocks()
@@ -91,21 +91,21 @@ def blocks_of(rows: SomeRows) -> Iterator[AnyFloats]:
         yield rows
 
 
-def held_if_few(rows: SomeRows) -> SomeRows:
-    """The rows as an array unless it were large. The values are the same; sums over them are rounded otherwise."""
-    return rows.held() if isinstance(rows, StandardisedRows) and not are_many(rows) else rows
+def held_if_few(rows: Rows) -> Rows:
+    """The rows as an array unless they are many. The values are the same; sums over them are rounded differently."""
+    return rows.whole() if isinstance(rows, StandardisedRows) and not are_many(*rows.shape) else rows
 
 
-def are_many(rows: RowsOfFeatures | StandardisedRows) -> bool:
-    """Whether rows `(N, D)` are too many to be copied whole."""
-    return len(rows) * rows.shape[1] * np.dtype(np.float64).itemsize > MOST_BYTES_HELD
+def are_many(num_rows: int, num_features: int) -> bool:
+    """Whether so many rows are not to be held whole."""
+    return num_rows * num_features * np.dtype(np.float64).itemsize > MOST_BYTES_HELD
 
 
-def mean_and_variance(features: RowsOfFeatures, rows: Ints) -> tuple[Floats, Floats]:
-    """Mean and variance `(D,)` of every feature over some rows, in two goes, a block of rows at a time."""
-    origin, unit = np.zeros(features.shape[1]), np.ones(features.shape[1])
-    from_origin = StandardisedRows(features, rows, origin, unit, np.float64)
-    mean = np.sum([block.sum(axis=0) for block in from_origin.blocks()], axis=0) / len(rows)
-    from_mean = replace(from_origin, mean=mean)
-    variance = np.sum([(block**2).sum(axis=0) for block in from_mean.blocks()], axis=0) / len(rows)
-    return mean, variance
+def mean_and_variance(features: FeatureSource, rows: Ints) -> tuple[Floats, Floats]:
+    """Mean and variance `(D,)` of every feature over some rows, at least one, in two passes by blocks."""
+    num_features = features.shape[1]
+    as_they_are = StandardisedRows(features, rows, np.zeros(num_features), np.ones(num_features), np.float64)
+    total: Floats = sum((block.sum(axis=0) for block in as_they_are.blocks()), np.zeros(num_features))
+    centred = replace(as_they_are, mean=total / len(rows))
+    squares: Floats = sum(((block**2).sum(axis=0) for block in centred.blocks()), np.zeros(num_features))
+    return centred.mean, squares / len(rows)
