@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from regraft.images.neighbours import _least_of_rows, find_neighbours
+from regraft.images.neighbours import _least_of_rows, _order, find_neighbours
 
 
 def eight(codes: np.ndarray) -> list[np.ndarray]:
@@ -58,3 +60,11 @@ def test_of_a_crowd_the_sixteen_nearest_are_kept() -> None:
         kept = columns[rows == row]
         assert len(kept) == len(set(kept)) == min(number, 16)
         assert sorted(kept) == sorted(np.argsort(distances[row])[: len(kept)])
+
+
+@given(st.integers(0, 10**6), st.integers(0, 300))
+def test_order_is_that_of_a_stable_sort(seed: int, count: int) -> None:
+    generator = np.random.default_rng(seed)
+    images, others = generator.integers(0, 5, (2, count))
+    distances = generator.choice(np.float32([-1e-6, -0.0, 0, 1e-30, 0.5, 0.5000001, 3, 40]), count)
+    np.testing.assert_array_equal(_order(images, others, distances), np.lexsort((others, distances, images)))

