@@ -133,7 +133,7 @@ def _nearest_of_each(
 def _order(images: np.ndarray, others: np.ndarray, distances: np.ndarray) -> np.ndarray:
     """By image, then distance, then the other: `np.lexsort` in a sixth of its time, for hardly any are ties.
 
-    A positive float32 has the order of its bits, so that image and distance are one number to sort by.
+    A float32 has the order of its bits (if negative, of their opposites), so that both are one number to sort by.
     """
     bits = (distances + np.float32(0)).view(np.uint32)  # -0 becomes 0
     ascending = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))

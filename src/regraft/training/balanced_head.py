@@ -74,9 +74,10 @@ def fit_balanced_head(
     rows = np.flatnonzero(manifest["split"] == "val")
     labels = manifest[column].to_numpy(np.int64)[rows]
     views = features_by_view(features, view_features if views_seen == "mean" else None)
-    of_val = rows_of_mean(views, rows, feature_dims, stages or (list(feature_dims)[-1],)).whole()
+    of_val = rows_of_mean(views, rows, feature_dims, stages or (list(feature_dims)[-1],))
+    val_features = torch.from_numpy(of_val.whole())
     candidates = score_candidates(
-        {each: _probabilities(head, torch.from_numpy(of_val)) for each, (head, _) in fitted.items()},
+        {each: _probabilities(head, val_features) for each, (head, _) in fitted.items()},
         labels,
         units_of(manifest.iloc[rows]),
     )

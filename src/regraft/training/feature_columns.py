@@ -3,7 +3,7 @@
 Knows arrays and the stages' widths alone: no network is loaded for it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,12 +39,17 @@ class SelectedFeatures:
     def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         return self.read(rows)
 
-    def whole(self) -> NDArray[np.float32]:
-        """All of them, copied a few rows at a time: stages that are not wanted are never all in memory."""
-        array = np.empty(self.shape, np.float32)
+    def blocks(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """A few rows at a time, and which they are: stages that are not wanted are never all in memory."""
         for start in range(0, len(self), _BLOCK):
             rows = np.arange(start, min(start + _BLOCK, len(self)))
-            array[rows] = self.read(rows)
+            yield slice(start, start + _BLOCK), self.read(rows)
+
+    def whole(self) -> NDArray[np.float32]:
+        """All of them."""
+        array = np.empty(self.shape, np.float32)
+        for part, block in self.blocks():
+            array[part] = block
         return array
 
 
@@ -92,9 +97,8 @@ def rows_of_mean(
         return first
     total = first.whole()
     for of_view in others:
-        for start in range(0, len(total), _BLOCK):
-            block = np.arange(start, min(start + _BLOCK, len(total)))
-            total[block] += of_view[block]
+        for part, block in of_view.blocks():
+            total[part] += block
     total /= len(views)
     return SelectedFeatures(total.shape, lambda wanted: total[wanted])
 

@@ -52,11 +52,9 @@ class PenalisedRegression:
         """The loss and its gradient, flattened."""
         weight = parameters[:, :-1]
         loss, slopes, of_bias = 0.0, np.zeros(weight.shape), np.zeros(len(weight))
-        start = 0
-        for block in blocks_of(self.features):
-            targets, weights = (of[start : start + len(block)] for of in (self.targets, self.weights))
-            start += len(block)
-            losses, residual = _losses(_logits(block, parameters), targets)
+        for part, block in blocks_of(self.features):
+            weights = self.weights[part]
+            losses, residual = _losses(_logits(block, parameters), self.targets[part])
             loss += float(weights @ losses)
             residual *= weights[:, None] / len(self.targets)
             slopes += residual.T.astype(block.dtype) @ block
@@ -79,10 +77,9 @@ def _losses(logits: Floats, targets: Floats) -> tuple[Floats, Floats]:
 def log_softmax(features: Rows, parameters: Floats) -> Floats:
     """Log-probabilities `(N, K)` of a linear layer `(O, D + 1)`; a single output is the logit of the second class."""
     num_outputs = len(parameters)
-    result, start = np.empty((len(features), 2 if num_outputs == 1 else num_outputs)), 0
-    for block in blocks_of(features):
-        result[start : start + len(block)] = _log_probabilities(_logits(block, parameters))
-        start += len(block)
+    result = np.empty((len(features), 2 if num_outputs == 1 else num_outputs))
+    for part, block in blocks_of(features):
+        result[part] = _log_probabilities(_logits(block, parameters))
     return result
 
 
