@@ -50,7 +50,7 @@ def main() -> None:
                 is_test = (table["split"] == "test").to_numpy()
                 with torch.no_grad():
                     logits = head.modules(torch.from_numpy(features[is_test, at_cut]))
-                predicted = head.target.probabilities(logits).argmax(dim=1).numpy()
+                predicted = head.target.answers(logits).argmax(dim=1).numpy()
                 labels = table["label"].to_numpy()[is_test]
                 rows.append(
                     {

@@ -124,7 +124,9 @@ def test_fingerprint_is_json_of_all_that_a_result_follows_from(
     assert json.loads(json.dumps(found)) == found
     assert set(found) == {"code", "parameters", "inputs", "external", "versions"}
     assert found["parameters"]["params:evaluate"]["num_resamples"] == 100
-    assert set(found["inputs"]) == {"predictions", "label_names"}, "a memory dataset has no content to hash"
+    assert set(found["inputs"]) == {"predictions", "label_names", "targets"}, (
+        "a memory dataset has no content to hash"
+    )
     assert found["inputs"]["predictions"] is not None
     assert found["inputs"]["label_names"] is None
     assert list(found["external"]) == ["outside.txt"]

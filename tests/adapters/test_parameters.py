@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 import torch
 from kedro.config import OmegaConfigLoader
+from kedro.pipeline import Pipeline, node
 
 from regraft.adapters.parameters import ParametersHook
 from regraft.options.checking import OptionsError
@@ -48,3 +49,21 @@ def test_a_device_that_is_not_there_stops_the_run_before_it_starts() -> None:
     missing = "mps" if not torch.backends.mps.is_available() else "cuda"
     with pytest.raises(ValueError, match=rf"compute.device is '{missing}', which this machine does not have"):
         ParametersHook().after_context_created(Context(compute={"device": missing}))
+
+
+def test_a_step_that_knows_one_label_does_not_run_with_several_targets() -> None:
+    source = {
+        "kind": "csv",
+        "path": "list.csv",
+        "targets": {"age": {"kind": "number", "column": "age"}},
+    }
+    probes = Pipeline([node(len, "features", "depth_scores", name="score_depths", tags="probe")])
+    hook = ParametersHook()
+    hook.after_context_created(Context(ingest={"source": source}))
+    with pytest.raises(
+        OptionsError, match=r"the step 'probe' knows one label; ingest\.source\.targets names age"
+    ):
+        hook.before_pipeline_run(probes)
+    hook.before_pipeline_run(Pipeline([node(len, "features", "head", name="fit", tags="train_head")]))
+    hook.after_context_created(Context())
+    hook.before_pipeline_run(probes)

@@ -11,6 +11,7 @@ from kedro.pipeline import Pipeline, node
 from regraft.adapters import terminal
 from regraft.adapters.closing_lines import closing_table
 from regraft.adapters.runner import STEPS_LOGGER
+from regraft.adapters.step_facts import FACTS
 from regraft.adapters.terminal import TerminalHook
 from regraft.messages import PROGRESS_LOGGER
 from regraft.pipelines.predict import create_pipeline
@@ -31,6 +32,30 @@ FINE_TUNED = PROBE | {"accuracy": estimate(0.887, 0.8624, 0.91), "log_loss": est
 METRICS = {
     "test": {"probe": PROBE, "fine_tuned": FINE_TUNED},
     "baselines": {"majority_class": {"accuracy": estimate(0.687, 0.65, 0.72), "label_name": "functional"}},
+}
+SEVERAL = {
+    "targets": [
+        {"name": "age", "kind": "number"},
+        {"name": "left_eye", "kind": "points", "num_points": 2},
+    ],
+    "test": {
+        model: {
+            "age.mean_absolute_error": estimate(age, age - 0.5, age + 0.5),
+            "left_eye.mean_distance": estimate(0.0215, 0.0205, 0.0225),
+            "joint_loss": estimate(1.5, 1.25, 1.75),
+        }
+        for model, age in (("probe", 6.25), ("fine_tuned", 5.0))
+    },
+    "baselines": {
+        "constant": {
+            "age.mean_absolute_error": estimate(12.5, 12.0, 13.0),
+            "left_eye.mean_distance": estimate(0.05, 0.04, 0.06),
+        },
+        "group": {
+            name: estimate(None, reason="the images have no groups")
+            for name in ("age.mean_absolute_error", "left_eye.mean_distance")
+        },
+    },
 }
 REGISTRATION = {"model": "fine_tuned", "reasons": ["It is better on val.", "There is no champion yet."]}
 
@@ -71,6 +96,20 @@ def test_closing_table_says_what_was_chosen_and_where_all_is() -> None:
     assert "MLflow run: swift-fox" in text
     assert "data/08_reporting/report.html" in text
     assert "1.3 minutes" in text
+
+
+def test_closing_table_has_a_line_a_target_where_there_are_several() -> None:
+    lines = closing_table(SEVERAL, REGISTRATION, minutes=1, tracking=[])
+    heading, age, eye, joint, constant, group = lines[1:7]
+    cells = [cell.strip() for cell in age.split("  ") if cell.strip()]
+    assert cells == ["age mean absolute error", "6.25 (5.75 to 6.75)", "5.00 (4.50 to 5.50)"]
+    assert eye.endswith("2.15 % (2.05 to 2.25)")
+    assert joint.startswith("joint loss")
+    assert len({len(line) for line in (heading, age, eye, joint)}) == 1
+    assert constant == (
+        "without a pixel, constant: age mean absolute error 12.5, left eye mean distance 5.00 %"
+    )
+    assert group == "without a pixel, group: the images have no groups"
 
 
 def test_long_reasons_are_broken_into_lines() -> None:
@@ -211,23 +250,39 @@ def history_of(**weights: float) -> dict[str, Any]:
         ("balance", {"chosen": "none"}, ""),
         ("image_index", range(2624), "2,624 images"),
         ("metrics", METRICS, "test accuracy probe 0.859, fine-tuned 0.887"),
+        ("metrics", SEVERAL, "test, probe -> fine-tuned: age 6.25 -> 5.00, left_eye 2.15 % -> 2.15 %"),
+        (
+            "head_history",
+            {"summary": {"targets": {"age": {"penalty": 0.3}, "sex": {"penalty": 0.01, "iterations": 4}}}},
+            "penalty 0.3 for age, 0.01 for sex",
+        ),
+        (
+            "fine_tune_history",
+            history_of()
+            | {
+                "rows": [{"val_log_loss": 2.0, "val_age.mean_absolute_error": 6.25, "val_sex.accuracy": 0.8}],
+                "val": {"val_log_loss": 1.5, "val_age.mean_absolute_error": 5.0, "val_sex.accuracy": 0.9},
+                "best_epoch": 0,
+            },
+            "best epoch 0 of 0; val log-loss 2.000 -> 1.500, age 6.25 -> 5, sex 0.8 -> 0.9",
+        ),
     ],
 )
 def test_facts_of_artefacts(dataset: str, data: Any, expected: str) -> None:
-    assert terminal._FACTS[dataset](data) == expected
+    assert FACTS[dataset](data) == expected
 
 
 def test_sizes_of_the_splits() -> None:
     import pandas as pd
 
     manifest = pd.DataFrame({"split": ["train"] * 1200 + ["test"] * 3})
-    assert terminal._FACTS["manifest"](manifest) == "train 1,200, val 0, test 3"
+    assert FACTS["manifest"](manifest) == "train 1,200, val 0, test 3"
 
 
 def test_facts_are_told_of_artefacts_that_there_are() -> None:
     catalog = (Path(__file__).parents[2] / "conf/base/catalog.yml").read_text()
     passed_on = create_pipeline().all_outputs()  # what predict tells of a run is in no file
-    for name in terminal._FACTS:
+    for name in FACTS:
         assert f"\n{name}:" in catalog or name in passed_on
 
 

@@ -104,6 +104,11 @@ def test_data_hash_depends_on_the_images_not_on_their_order(root: Path) -> None:
     assert hash_rows(table.assign(label="a"), ["sha256", "label"]) != digest
     missing = [table.assign(group=pd.Series([None] * 3, dtype=kind)) for kind in ("object", "float", "str")]
     assert len({hash_rows(one, ["sha256", "group"]) for one in missing}) == 1
+    assert hash_rows(table, ["sha256", "label", "target_*"]) == digest, "none there is nothing to add"
+    of_ages = [
+        hash_rows(table.assign(target_age=age), ["sha256", "label", "target_*"]) for age in (30.0, 31.0)
+    ]
+    assert len({digest, *of_ages}) == 3
 
 
 def test_git_commit_is_recorded_and_what_the_run_writes_does_not_make_the_tree_dirty(root: Path) -> None:

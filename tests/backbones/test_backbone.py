@@ -126,6 +126,25 @@ def test_the_root_of_the_covariance_stands_behind_the_means() -> None:
     assert backbone.feature_dims["stem"] == 32 + 32 * 33 // 2
 
 
+def test_means_over_a_grid_stand_behind_the_means_and_tell_where() -> None:
+    backbone = small(pooling="mean_and_grid")
+    activation = torch.randn(3, 5, 14, 21, generator=torch.Generator().manual_seed(0))
+    pooled = backbone.pool(activation)
+    assert torch.equal(pooled[:, :5], activation.mean(dim=(2, 3)))
+    places = pooled[:, 5:].reshape(3, 5, 7, 7)
+    torch.testing.assert_close(places[1, 2, 3, 4], activation[1, 2, 6:8, 12:15].mean())
+    square = activation[:, :, :, :14]
+    tokens = square.flatten(2).transpose(1, 2)
+    torch.testing.assert_close(backbone.pool(tokens), backbone.pool(square))
+    with pytest.raises(ValueError, match="5 tokens are no square"):
+        backbone.pool(torch.randn(2, 5, 3))
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        features = backbone.forward_features(images)  # maps smaller than the grid, too
+    assert {name: values.shape[1] for name, values in features.items()} == backbone.feature_dims
+    assert backbone.feature_dims["stem"] == 32 * 50
+
+
 def test_a_channel_that_is_the_same_everywhere_has_a_gradient() -> None:
     activation = torch.ones(1, 2, 3, 3, requires_grad=True)
     small(pooling="mean_and_deviation").pool(activation).sum().backward()

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from regraft.evaluation.metadata_model import describe_files, metadata_predictions
+from regraft.evaluation.metadata_model import describe_files, metadata_answers, metadata_predictions
 
 
 def make_manifest(num_images: int = 200, **columns: object) -> pd.DataFrame:
@@ -65,3 +65,23 @@ def test_answers_are_the_same_again_and_one_class_is_no_trouble() -> None:
     assert set(metadata_predictions(manifest.assign(label=1), split="test")) == {1}
     with pytest.raises(ValueError, match="no image in the split 'train'"):
         metadata_predictions(manifest.assign(split="test"), split="test")
+
+
+def test_words_that_are_told_are_taken_out_of_the_names_whole() -> None:
+    names = ["025_a9", "25_a9", "125_a9", "_a_Old9", "_a9"]
+    manifest = make_manifest(5).assign(path=[f"x/{name}.png" for name in names])
+    ranks = describe_files(manifest, [["25"], ["25"], ["25"], ["OLD"], ["none"]])[:, 0]
+    assert ranks[0] == ranks[1] == ranks[4]
+    assert len({ranks[0], ranks[2], ranks[3]}) == 3
+
+
+def test_numbers_are_told_by_a_regressor() -> None:
+    manifest = make_manifest()
+    values = manifest["label"].to_numpy() * 10.0
+    facts = describe_files(manifest.assign(width=300 + manifest["label"]))
+    said = metadata_answers(manifest, facts, values, split="test")
+    assert said.dtype == np.float64
+    np.testing.assert_allclose(said, values[100:], atol=0.5)
+    both = metadata_answers(manifest, facts, np.stack([values, -values], axis=1), split="test")
+    np.testing.assert_allclose(both[:, 1], -said)
+    np.testing.assert_array_equal(metadata_answers(manifest, facts, np.ones(200), split="test"), np.ones(100))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from several_sample import several_classifier
 
 from regraft.backbones.architectures import build_initialised
 from regraft.backbones.spec import WeightsError
@@ -15,7 +16,8 @@ from regraft.backbones.whole import build_whole
 from regraft.backbones.zoo import get_spec
 from regraft.classifier.classifier import normalize_pixels
 from regraft.classifier.pretrained import load_pretrained
-from regraft.evaluation.predict_files import predict_files
+from regraft.evaluation.predict_files import predict_files, predict_targets_of_files
+from regraft.images.preprocessing import Preprocessing
 
 
 @pytest.fixture
@@ -60,6 +62,27 @@ def test_only_unreadable_files_leave_an_empty_table(make_probe: Callable, tmp_pa
     )
     assert (predicted.columns.tolist(), len(predicted)) == (["path", "label", "probability"], 0)
     assert refused["reason"].tolist() == ["not there"]
+
+
+def test_all_targets_of_a_file_stand_in_its_row(
+    make_backbone: Callable, preprocessing: Preprocessing, files: list[str]
+) -> None:
+    classifier = several_classifier(make_backbone(), preprocessing)
+    predicted, refused = predict_targets_of_files(classifier, files, batch_size=2, num_workers=2)
+    assert predicted.columns.tolist() == [
+        "path", "gender", "gender_probability", "age", "face_x0", "face_y0", "face_x1", "face_y1", "face_x2",
+        "face_y2", "hair", "hair_probability",
+    ]  # fmt: skip
+    readable = [path for path in files if not path.endswith("2b.png")]
+    assert predicted["path"].tolist() == readable
+    assert refused["path"].tolist() == [files[3]]
+    answers = classifier.predict_images([Path(path) for path in readable])
+    assert predicted["gender"].tolist() == [("female", "male")[row[:2].argmax()] for row in answers]
+    assert predicted["hair"].tolist() == [("black", "brown", "none")[row[9:].argmax()] for row in answers]
+    # float32 in batches of another size
+    np.testing.assert_allclose(predicted["gender_probability"], answers[:, :2].max(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(predicted["hair_probability"], answers[:, 9:].max(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(predicted.loc[:, "age":"face_y2"], answers[:, 2:9], rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "squeezenet1_1"])

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from sklearn.metrics import log_loss
 
-from regraft.heads.targets import BinaryTarget, MulticlassTarget, Target, target_for
+from regraft.heads.several import Target
+from regraft.heads.targets import BinaryTarget, MulticlassTarget, target_for
 
 BINARY = BinaryTarget(column="label", label_names=("functional", "defective"))
 THREE = MulticlassTarget(column="label", label_names=("a", "b", "c"))
@@ -45,7 +46,7 @@ def test_loss_of_probabilities_is_scikit_learns(target: BinaryTarget | Multiclas
     num_classes = len(target.label_names)
     logits = torch.randn(40, target.num_outputs, generator=generator) * 3
     labels = torch.arange(40) % num_classes
-    expected = log_loss(labels, target.probabilities(logits), labels=range(num_classes))
+    expected = log_loss(labels, target.answers(logits), labels=range(num_classes))
     # float32 loss against float64 probabilities
     assert target.loss(logits, labels, label_smoothing=0.0).item() == pytest.approx(expected, rel=1e-5)
 
@@ -55,13 +56,13 @@ def test_binary_is_multiclass_with_a_first_logit_of_zero() -> None:
     both = torch.cat([torch.zeros_like(logits), logits], dim=1)
     two = MulticlassTarget(column="label", label_names=BINARY.label_names)
     # 1e-12: both are float64
-    torch.testing.assert_close(BINARY.probabilities(logits), two.probabilities(both), rtol=0, atol=1e-12)
+    torch.testing.assert_close(BINARY.answers(logits), two.answers(both), rtol=0, atol=1e-12)
 
 
 @given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=3, max_size=3))
 def test_probabilities_are_float64_and_sum_to_one(row: list[float]) -> None:
     for target in (BINARY, THREE):
-        probabilities = target.probabilities(torch.tensor([row[: target.num_outputs]]))
+        probabilities = target.answers(torch.tensor([row[: target.num_outputs]]))
         assert probabilities.dtype is torch.float64
         assert probabilities.shape == (1, len(target.label_names))
         assert probabilities.min() >= 0
@@ -69,7 +70,7 @@ def test_probabilities_are_float64_and_sum_to_one(row: list[float]) -> None:
 
 
 def test_second_label_is_the_positive_one() -> None:
-    assert BINARY.probabilities(torch.tensor([[5.0]])).argmax().item() == 1
+    assert BINARY.answers(torch.tensor([[5.0]])).argmax().item() == 1
 
 
 def test_two_labels_make_a_binary_target_and_more_a_multiclass_one() -> None:

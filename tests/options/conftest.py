@@ -1,5 +1,6 @@
 """The project's own configuration."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,14 @@ PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
-def shipped() -> dict[str, Any]:
-    """All parameters of conf/base."""
+def _base() -> dict[str, Any]:
     return dict(load("base"))
+
+
+@pytest.fixture
+def shipped(_base: dict[str, Any]) -> dict[str, Any]:
+    """All parameters of conf/base; a copy, that a test may change."""
+    return copy.deepcopy(_base)
 
 
 def load(environment: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from regraft.options.checking import SCHEMAS, OptionsError, check_parameters
+from regraft.options.checking import SCHEMAS, OptionsError, check_parameters, check_steps
 
 PROJECT = Path(__file__).parents[2]
 MISSING = object()
@@ -309,3 +309,67 @@ def test_stages_may_be_said_on_the_command_line_in_every_way(env: str, said: Any
     loader = OmegaConfigLoader(str(PROJECT / "conf"), env=env, runtime_params=told, **CONFIG_LOADER_ARGS)
     assert loader["parameters"]["fine_tune"]["unfreeze"] == said
     check_parameters(loader["parameters"])
+
+
+TARGETS = {
+    "kind": "csv",
+    "path": "list.csv",
+    "targets": {"age": {"kind": "number", "column": "age"}, "sex": {"kind": "classes", "column": "sex"}},
+}
+POINTS = {"face": {"kind": "points", "first_column": "x0", "last_column": "y67"}}
+
+
+def test_several_targets_go_with_the_shipped_settings(shipped: dict[str, Any]) -> None:
+    check_parameters(with_change(shipped, "ingest.source", TARGETS))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "fault"),
+    [
+        ("ingest.corrections", "mine.csv", "set it to null"),
+        ("build_backbone.cut", "auto", "name a stage, or null"),
+        ("train_head.head", {"kind": "kernel"}, "train_head.head.kind: 'kernel' does not go with"),
+        ("train_head.balance", "auto", "set it to 'none'"),
+        ("train_head.learn_from", "both", "set it to 'labels'"),
+        ("train_head.views_seen", "mean", "set it to 'each'"),
+        ("fine_tune.selection_metric", "accuracy", "set it to calibrated_log_loss or log_loss"),
+    ],
+)
+def test_what_is_about_the_classes_of_one_label_does_not_go_with_several_targets(
+    shipped: dict[str, Any], path: str, value: Any, fault: str
+) -> None:
+    changed = with_change(shipped, path, value)
+    if path == "train_head.views_seen":
+        changed = with_change(changed, "fine_tune.predict_views", shipped["build_backbone"]["views"])
+    check_parameters(changed)
+    said = fault_of(with_change(changed, "ingest.source", TARGETS))
+    assert "1 fault" in said
+    assert path in said
+    assert fault in said
+
+
+def test_views_that_move_points_are_refused_with_every_key_that_asks_for_them(
+    shipped: dict[str, Any],
+) -> None:
+    changed = with_change(shipped, "ingest.source", {**TARGETS, "targets": POINTS})
+    changed = with_change(changed, "normalize.fit", "crop")
+    said = fault_of(changed)
+    assert "3 faults" in said
+    for key in ("normalize.fit", "fine_tune.views", "fine_tune.predict_views"):
+        assert key in said
+
+
+@pytest.mark.parametrize("step", ["probe", "compare", "audit", "sweep"])
+def test_steps_that_know_one_label_are_refused_before_they_run(shipped: dict[str, Any], step: str) -> None:
+    several = with_change(shipped, "ingest.source", TARGETS)
+    with pytest.raises(OptionsError, match=f"the step '{step}' knows one label"):
+        check_steps(several, {"ingest", step})
+    check_steps(shipped, {"ingest", step})
+    check_steps(several, {"ingest", "train_head"})
+
+
+def test_points_whose_partners_are_known_go_with_mirrored_views(shipped: dict[str, Any]) -> None:
+    known = {"face": {**POINTS["face"], "mirrored": [[0, 16]]}}
+    changed = with_change(shipped, "ingest.source", {**TARGETS, "targets": known})
+    check_parameters(changed)
+    assert "normalize.fit" in fault_of(with_change(changed, "normalize.fit", "crop"))

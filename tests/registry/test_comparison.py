@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from regraft.registry.comparison import Comparison, Making, compare
+from regraft.registry.differences import prediction_differences
 from regraft.registry.receipt import Receipt
 
 IMAGES = pd.DataFrame(
@@ -146,6 +147,37 @@ def test_predictions_are_counted_on_images_that_both_have(compare_with: Compare)
     assert told[:2] == [
         "predictions: Of 2 images predicted both times 1 get another label; probabilities differ by up to 0.5.",
         "predictions: There were 2 images predicted and are 3, 2 of them the same.",
+    ]
+
+
+def test_answers_to_several_targets_are_counted_target_by_target() -> None:
+    answers = pd.DataFrame(
+        {
+            "sha256": ["b", "c"],
+            "gender.true": [0, 1],
+            "gender.predicted_name": ["female", "male"],
+            "gender.p_female": [0.75, 0.25],
+            "gender.p_male": [0.25, 0.75],
+            "age.true": [30.0, 40.0],
+            "age.predicted": [31.0, 42.0],
+            "face.true_x0": [0.5, 0.5],
+            "face.true_y0": [0.5, 0.5],
+            "face.predicted_x0": [0.5, 0.5],
+            "face.predicted_y0": [0.5, 0.5],
+        }
+    )
+    now = answers.assign(**{
+        "gender.predicted_name": ["male", "male"], "gender.p_female": [0.25, 0.25], "gender.p_male": [0.75, 0.75],
+        "age.predicted": [31.5, 42.25],
+    })  # fmt: skip
+    assert prediction_differences(answers, now) == [
+        "Of 2 images predicted both times 1 get another gender (probabilities differ by up to 0.5); 2 get another age "
+        "(by up to 0.5); 0 get another face (by up to 0)."
+    ]
+    assert prediction_differences(answers, now.iloc[:1].drop(columns="age.predicted")) == [
+        "Of 1 images predicted both times 1 get another gender (probabilities differ by up to 0.5); age is not told "
+        "again; 0 get another face (by up to 0).",
+        "There were 2 images predicted and are 1, 1 of them the same.",
     ]
 
 

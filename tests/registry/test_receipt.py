@@ -55,6 +55,9 @@ def test_images_are_listed_by_label_name_as_text() -> None:
     ]
     assert images["group"].isna().tolist() == [True, False]
     assert images["group"][1] == "007"
+    several = list_images(manifest.assign(**{"target_age": 31.5, "target_sex.name": "f"}))
+    assert several["target_age"].tolist() == ["31.5"] * len(manifest)
+    assert several["target_sex.name"].tolist() == ["f"] * len(manifest)
     assert list_images(manifest.assign(group=None))["group"].isna().all()
 
 

@@ -84,6 +84,7 @@ def test_fewer_views_of_each_image_are_kept(case: Case, store: Any, border: str 
         batch = inputs.batch(rows, np.full(7, place))
         expected = torch.cat([case.uncached(row, shown[row, place]) for row in rows])
         torch.testing.assert_close(batch, expected, rtol=0, atol=1e-5)
+        assert np.array_equal(inputs.shown(rows, np.full(7, place)), shown[:, place])
     if border is not None:
         dataclasses.replace(case, views="identity").inputs(store)
         assert store.num_computed == 3  # the images as they are were among them

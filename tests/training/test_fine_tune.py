@@ -101,7 +101,7 @@ def logits(classifier: Classifier, split: Labelled, *, batch_size: int = 4) -> t
 
 
 def log_loss(classifier: Classifier, split: Labelled) -> float:
-    probabilities = classifier.target.probabilities(logits(classifier, split)).numpy()
+    probabilities = classifier.target.answers(logits(classifier, split)).numpy()
     return float(-np.log(probabilities[np.arange(len(split.labels)), split.labels]).mean())
 
 
@@ -122,7 +122,7 @@ def test_epoch_0_is_the_probe_on_val(
 ) -> None:
     probe, val = fitted_probe, shapes[1]
     result = tune(probe, unfreeze=LastStages(num_stages))
-    expected = probe.target.probabilities(logits(probe, val)).numpy()
+    expected = probe.target.answers(logits(probe, val)).numpy()
     # 1e-6: what is frozen runs with its norms folded in, rounded otherwise by parts in ten million
     assert result.history[0]["val_log_loss"] == pytest.approx(log_loss(probe, val), abs=1e-6)
     assert result.history[0]["val_accuracy"] == (expected.argmax(axis=1) == val.labels).mean()
@@ -917,7 +917,7 @@ def test_balanced_val_counts_every_class_the_same(
 ) -> None:
     val = even(shapes[1], "class_weights")
     history = tune(fitted_probe, val=val, unfreeze=LastStages(1), max_epochs=0).history
-    probabilities = fitted_probe.target.probabilities(logits(fitted_probe, val)).numpy()
+    probabilities = fitted_probe.target.answers(logits(fitted_probe, val)).numpy()
     expected = balanced_accuracy_score(val.labels, probabilities.argmax(axis=1))
     assert history[0]["val_accuracy"] == pytest.approx(expected)
     weighted = sklearn_log_loss(val.labels, probabilities, sample_weight=even_weights(val.labels))

@@ -20,7 +20,7 @@ def test_nothing_learnt_is_left(fitted_probe: Classifier) -> None:
     assert start.backbone.receipt is not None
     assert start.backbone.receipt.name == "random-1"
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    probabilities = start.target.probabilities(start(images))
+    probabilities = start.target.answers(start(images))
     torch.testing.assert_close(probabilities, torch.full_like(probabilities, 1 / 3))
 
 

@@ -172,19 +172,6 @@ def test_two_labels_make_one_logit(backbone: Backbone) -> None:
     assert head.target.kind == "binary"
 
 
-def test_several_targets_are_refused(backbone: Backbone) -> None:
-    features, manifest = make_table(backbone)
-    with pytest.raises(ValueError, match=r"the manifest has 2: \['label', 'age'\]"):
-        fit_head(
-            features,
-            backbone.feature_dims,
-            manifest,
-            NAMES | {"age": ["1", "2"]},
-            layers=LinearLayers(),
-            settings=LINEAR,
-        )
-
-
 def test_an_image_without_group_is_a_group_of_its_own() -> None:
     for missing in (None, np.nan, pd.NA):
         manifest = pd.DataFrame({"group": ["a", missing, "b", "a", missing]}, index=[7, 8, 9, 10, 11])
@@ -231,7 +218,7 @@ def test_probabilities_and_weights_of_the_manifest_reach_both_kinds_of_head(back
             )
             with torch.no_grad():
                 at_cut = torch.from_numpy(features[:, -backbone.feature_dim :])
-                return head.target.probabilities(head.modules(at_cut)).numpy()
+                return head.target.answers(head.modules(at_cut)).numpy()
 
         plain = probabilities(undecided)  # not asked for
         # 1e-3: the same sums, added otherwise, over some hundred updates of the MLP

@@ -64,7 +64,7 @@ def test_learns_what_no_linear_layer_can() -> None:
     assert fitted.is_converged
     assert fitted.history[fitted.best_epoch - 1]["val_accuracy"] > 0.95
     with torch.no_grad():
-        predicted = TARGET.probabilities(fitted.head(torch.from_numpy(VAL[0]))).argmax(dim=1).numpy()
+        predicted = TARGET.answers(fitted.head(torch.from_numpy(VAL[0]))).argmax(dim=1).numpy()
     assert (predicted == VAL[1]).mean() > 0.95
     assert not fitted.head.training
     assert not any(parameter.requires_grad for parameter in fitted.head.parameters())

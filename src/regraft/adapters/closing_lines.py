@@ -14,13 +14,7 @@ def closing_table(
     metrics: Mapping[str, Any], registration: Mapping[str, Any], *, minutes: float, tracking: list[str]
 ) -> list[str]:
     """Probe against fine-tuned on test, with intervals, and where everything is."""
-    test = metrics["test"]
-    lines = ["", f"{'on test':<20} {'probe':>26} {'fine-tuned':>26}"]
-    for name in ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss"):
-        cells = [_interval(test[model][name]) for model in ("probe", "fine_tuned")]
-        lines.append(f"{name.replace('_', ' '):<20} {cells[0]:>26} {cells[1]:>26}")
-    for name, baseline in metrics["baselines"].items():
-        lines.append(f"without a pixel, {name.replace('_', ' ')}: {_interval(baseline['accuracy'])}")
+    lines = ["", *(_several_scores(metrics) if metrics.get("targets") else _label_scores(metrics))]
     chosen = registration["model"].replace("_", "-")
     lines += ["", f"chosen by val: {chosen}"]
     for reason in registration["reasons"]:
@@ -30,6 +24,41 @@ def closing_table(
         "report: data/08_reporting/report.html (figures beside it)",
         f"{minutes:.1f} minutes",
     ]
+    return lines
+
+
+def _label_scores(metrics: Mapping[str, Any]) -> list[str]:
+    """A line a metric of one label, and one a baseline."""
+    test = metrics["test"]
+    lines = [f"{'on test':<20} {'probe':>26} {'fine-tuned':>26}"]
+    for name in ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss"):
+        cells = [_interval(test[model][name]) for model in ("probe", "fine_tuned")]
+        lines.append(f"{name.replace('_', ' '):<20} {cells[0]:>26} {cells[1]:>26}")
+    for name, baseline in metrics["baselines"].items():
+        lines.append(f"without a pixel, {name.replace('_', ' ')}: {_interval(baseline['accuracy'])}")
+    return lines
+
+
+def _several_scores(metrics: Mapping[str, Any]) -> list[str]:
+    """A line a target by its headline metric, one for all targets together, and one a baseline."""
+    from regraft.evaluation.estimate_texts import interval_text, number_text
+    from regraft.evaluation.several.scores import JOINT_LOSS, headline_metric
+
+    names = [headline_metric(target) for target in metrics["targets"]]
+    titles = {name: name.replace(".", " ").replace("_", " ") for name in (*names, JOINT_LOSS)}
+    width = max(20, *map(len, titles.values()))
+    lines = [f"{'on test':<{width}} {'probe':>26} {'fine-tuned':>26}"]
+    for name, title in titles.items():
+        cells = [interval_text(metrics["test"][model][name], name) for model in ("probe", "fine_tuned")]
+        lines.append(f"{title:<{width}} {cells[0]:>26} {cells[1]:>26}")
+    for baseline, estimates in metrics["baselines"].items():
+        reached = [
+            f"{titles[name]} {number_text(estimates[name]['value'], name)}"
+            for name in names
+            if estimates[name]["value"] is not None
+        ]
+        told = ", ".join(reached) or str(estimates[names[0]]["reason"])
+        lines += textwrap.wrap(f"without a pixel, {baseline}: {told}", _LINE_WIDTH, subsequent_indent="    ")
     return lines
 
 

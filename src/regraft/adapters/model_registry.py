@@ -198,9 +198,13 @@ def _write_model(folder: Path, run: "TrackedRun", model_id: str, request: Regist
     example = [{"image": base64.b64encode(request.input_example).decode()}]
     # It warns where pip is not installed, as in environments made by uv; nothing here needs it.
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
+    served, facts = "served_model.py", None
+    if request.targets:
+        served, facts = "served_targets.py", {"targets": [dict(target) for target in request.targets]}
     pyfunc.save_model(
         folder / "model",
-        python_model=str(Path(__file__).with_name("served_model.py")),
+        python_model=str(Path(__file__).with_name(served)),
+        model_config=facts,
         artifacts={
             "classifier": str(folder / CLASSIFIER),
             "predictions": str(folder / PREDICTIONS),

@@ -96,7 +96,7 @@ def make_receipt(request: "RegistrationRequest", *, dataset: str) -> "Receipt":
         lock_sha256=hashes.of(project / LOCK_FILE),
         parameters=dict(sorted(parameters.items())),
         seeds=find_seeds(parameters),
-        data_sha256=hash_rows(request.images, ("sha256", "label", "group")),
+        data_sha256=hash_rows(request.images, ("sha256", "label", "group", "target_*")),
         num_images=len(request.images),
         external={
             path.as_posix(): None if project.is_relative_to((project / path).resolve()) else hashes.of(path)

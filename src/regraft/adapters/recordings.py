@@ -8,6 +8,7 @@ itself) or `tags` (nothing but tags); or the long form, `mlflow: {kind: history,
 `mlflow: {kind: tags, tags: {weights: receipt.name}}`; or a list of these.
 """
 
+import fnmatch
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -153,16 +154,21 @@ def hash_rows(table: Any, columns: Sequence[str]) -> str:
 
     Args:
         table: A data frame.
-        columns: Which columns, in the order they enter.
+        columns: Which columns, in the order they enter; `target_*` stands for all of that beginning, or none.
 
     Raises:
         TrackingError: If a column is not there.
     """
+    columns = [
+        name
+        for column in columns
+        for name in (fnmatch.filter(table.columns, column) if column.endswith("*") else [column])
+    ]
     if missing := [column for column in columns if column not in table.columns]:
         raise TrackingError(
             f"metadata.mlflow.tags: no column {', '.join(missing)}; known: {', '.join(table.columns)}"
         )
-    some = table[list(columns)].astype(object)
+    some = table[columns].astype(object)
     some = some.where(some.notna(), "")  # None before it was saved may be NaN after
     rows = {"\t".join(map(str, row)) for row in some.itertuples(index=False)}
     return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()

@@ -6,7 +6,7 @@ Knows the artefacts by their catalog names; decides nothing.
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from regraft.adapters.closing_lines import closing_table, comparison_lines, sweep_lines
 from regraft.adapters.runner import STEPS_LOGGER
+from regraft.adapters.step_facts import FACTS
 from regraft.messages import PROGRESS_LOGGER
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class TerminalHook:
     def after_dataset_saved(self, dataset_name: str, data: Any, node: "Node") -> None:
         """Note what there is to say about an artefact once it is safely there."""
         step = self._steps[_step_of(node)]
-        if describe := _FACTS.get(dataset_name):
+        if describe := FACTS.get(dataset_name):
             step.facts.append(describe(data))
         if dataset_name == node.outputs[-1]:
             self._num_run += 1
@@ -143,90 +144,6 @@ def _tracking_lines() -> list[str]:
 
 def _step_of(node: "Node") -> str:
     return next(iter(sorted(node.tags)), node.name)
-
-
-def _splits(manifest: Any) -> str:
-    counts = manifest["split"].value_counts()
-    return ", ".join(f"{split} {counts.get(split, 0):,}" for split in ("train", "val", "test"))
-
-
-def _head(history: Mapping[str, Any]) -> str:
-    summary = history["summary"]
-    if "penalty" in summary:
-        return (
-            f"penalty {summary['penalty']:g}, gradient {summary['gradient_norm']:.0e} after "
-            f"{summary['iterations']} iterations"
-        )
-    return f"converged, best epoch {summary['best_epoch']}"
-
-
-def _measured(metrics: Mapping[str, Any]) -> str:
-    test = metrics["test"]
-    return "test accuracy " + ", ".join(
-        f"{model.replace('_', '-')} {test[model]['accuracy']['value']:.3f}"
-        for model in ("probe", "fine_tuned")
-    )
-
-
-def _fine_tuning(history: Mapping[str, Any]) -> str:
-    rows, found = history["rows"], history["val"]
-    counting = sorted((row for row in history["search"] if row["weight"]), key=lambda row: -row["weight"])
-    if len(counting) > 1:
-        model = "mean of " + ", ".join(f"{row['candidate']} ({row['weight']:.0%})" for row in counting[:2])
-        model += f" and {len(counting) - 2} more" if counting[2:] else ""
-    else:
-        model = "".join(f"{row['candidate']} chosen; " for row in counting)
-        model += f"best epoch {history['best_epoch']} of {len(rows) - 1}"
-    return (
-        f"{model}; val log-loss {rows[0]['val_log_loss']:.3f} -> {found['val_log_loss']:.3f}, "
-        f"accuracy {rows[0]['val_accuracy']:.3f} -> {found['val_accuracy']:.3f}"
-    )
-
-
-def _swept(found: Mapping[str, Any]) -> str:
-    best, key = next(row for row in found["trials"] if row["is_best"]), f"val_{found['objective']}"
-    return (
-        f"{len(found['trials'])} settings tried; best: {key.replace('_', ' ')} {best[key]:.4f} with learning rate "
-        f"{best['learning_rate']:.2g}"
-    )
-
-
-_FACTS: dict[str, Callable[[Any], str]] = {
-    "image_index": lambda index: f"{len(index):,} images",
-    "ingest_report": lambda report: (
-        f"{report['num_unreadable']:,} more could not be read" if report["num_unreadable"] else ""
-    ),
-    "manifest": _splits,
-    "data_card": lambda card: f"{len(card['notes'])} notes on the data",
-    "preprocessing": lambda contract: (
-        f"{contract['size']} px, {contract['fit']}, {contract['interpolation']}"
-    ),
-    "backbone": lambda backbone: (
-        f"{backbone.spec.name}, {sum(p.numel() for p in backbone.parameters()) / 1e6:.1f} M weights"
-    ),
-    "features": lambda blocks: f"{blocks.shape[1]:,} features of every stage",
-    "depth_scores": lambda scores: (
-        f"best by {scores['metric'].replace('_', '-')}: {scores['choice']['last']['stage']} alone, "
-        f"{scores['choice']['concat']['stage']} with all before it"
-    ),
-    "head_stages": lambda chosen: f"cut after {chosen['stages'][-1]}" if chosen["reason"] else "",
-    "prediction_run": lambda run: (
-        f"{run['num_predicted']:,} files predicted, {run['num_refused']:,} refused; see file_predictions.csv"
-        + (" and refused_files.csv" if run["num_refused"] else "")
-    ),
-    "head_history": _head,
-    "balance": lambda choice: "" if choice["chosen"] == "none" else f"balance {choice['chosen']}",
-    "fine_tune_history": _fine_tuning,
-    "metrics": _measured,
-    "compared_probes": lambda probes: f"{len(probes)} backbones probed",
-    "compared_fine_tuned": lambda tuned: f"{len(tuned)} fine-tuned",
-    "comparison": lambda comparison: f"{comparison['chosen']['model']} chosen on val",
-    "label_audit": lambda audit: (
-        f"{audit['num_issues']:,} of {audit['num_images']:,} labels may be wrong; see label_audit.html"
-    ),
-    "sweep_trials": _swept,
-    "registration": lambda registration: f"{registration['model'].replace('_', '-')} chosen",
-}
 
 
 class _Listener(logging.Handler):

@@ -58,7 +58,7 @@ class Backbone(nn.Module):
         receipt: Where the weights came from; None where nobody said.
         pooling: What of an activation is kept: each channel's mean over the positions; its deviation too, which
             tells a channel that is strong in one place from one that is weak everywhere; or the root of all channels'
-            covariance, which tells what occurs together.
+            covariance, which tells what occurs together; or its means over a grid of places, which tell where.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ from regraft.backbones.backbone import Backbone, tensor_digest
 from regraft.backbones.fused import fuse
 from regraft.classifier.views import ViewSet, ViewsSeen, apply_view, num_views
 from regraft.heads.layers import AnyLayers
-from regraft.heads.targets import BinaryTarget, MulticlassTarget
+from regraft.heads.several import AnyTarget, as_it_is
 from regraft.images.decoding import decode_rgb, decode_rgb_bytes, upright_rgb
 from regraft.images.preprocessing import Preprocessing, apply
 
@@ -49,7 +49,7 @@ class Classifier(nn.Module):
         head: nn.Sequential,
         stages: Sequence[str],
         layers: AnyLayers,
-        target: BinaryTarget | MulticlassTarget,
+        target: AnyTarget,
         preprocessing: Preprocessing,
         views: ViewSet,
         views_seen: ViewsSeen = "each",
@@ -67,8 +67,8 @@ class Classifier(nn.Module):
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """The K labels, in the order of the probabilities' columns."""
-        return tuple(self.target.label_names)
+        """The K labels, in the order of the probabilities' columns; of several targets the names of all answers."""
+        return self.target.answer_names
 
     @property
     def device(self) -> torch.device:
@@ -98,7 +98,7 @@ class Classifier(nn.Module):
 
         Returns:
             `(B, K)` float64, rows sum to 1, order kept; the mean over the classifier's views, or from the mean of
-            their features.
+            their features. Of several targets `(B, A)`, what `SeveralTargets.answers` says.
         """
         return predict_together([self], pixels, shared=None)[0]
 
@@ -179,15 +179,11 @@ def predict_together(
                     classifier.backbone, classifier.stages, activation, after=shared, pooled=pooled
                 )
                 if classifier.views_seen == "each":
-                    seen = classifier.target.probabilities(classifier.head(seen))
+                    seen = as_it_is(classifier.target, classifier.target.answers(classifier.head(seen)), view)
                 totals[index] = totals[index] + seen
         means = [total / number for total in totals]
         return [
-            (
-                mean
-                if classifier.views_seen == "each"
-                else classifier.target.probabilities(classifier.head(mean))
-            )
+            (mean if classifier.views_seen == "each" else classifier.target.answers(classifier.head(mean)))
             .cpu()
             .numpy()
             for classifier, mean in zip(classifiers, means, strict=True)

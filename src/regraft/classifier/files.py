@@ -19,7 +19,7 @@ from regraft.backbones.weights import WeightsReceipt
 from regraft.classifier.classifier import Classifier
 from regraft.classifier.views import ViewSet, ViewsSeen
 from regraft.heads.layers import AnyLayers, HeadLayers
-from regraft.heads.targets import BinaryTarget, MulticlassTarget, Target
+from regraft.heads.several import AnyTarget, Target
 from regraft.images.preprocessing import Preprocessing
 
 # One key only: with two, safetensors writes them in random order and equal models get unequal bytes.
@@ -28,7 +28,7 @@ _FORMAT = 1
 _ANY_LAYERS: Any = HeadLayers  # mypy knows no type of a union that pydantic takes
 _ANY_TARGET: Any = Target
 _LAYERS: TypeAdapter[AnyLayers] = TypeAdapter(_ANY_LAYERS)
-_TARGET: TypeAdapter[BinaryTarget | MulticlassTarget] = TypeAdapter(_ANY_TARGET)
+_TARGET: TypeAdapter[AnyTarget] = TypeAdapter(_ANY_TARGET)
 
 
 def save_backbone(backbone: Backbone, path: Path) -> None:
@@ -62,7 +62,7 @@ class Head:
     modules: nn.Sequential
     layers: AnyLayers
     feature_dim: int
-    target: BinaryTarget | MulticlassTarget
+    target: AnyTarget
     stages: tuple[str, ...] | None = None
     views_seen: ViewsSeen = "each"
 

@@ -94,7 +94,7 @@ def probe_candidate(candidate: Candidate, bench: Bench, settings: SolverSettings
             np.ascontiguousarray(features[seen, at_cut]),
             bench.labels[seen],
             groups=units_of(bench.manifest.iloc[seen]),
-            num_classes=len(head.target.label_names),
+            num_classes=len(head.target.answer_names),
             settings=settings,
         )
     probabilities = {
@@ -186,7 +186,7 @@ def _probabilities(
 ) -> Floats:
     with torch.inference_mode():
         logits = head.modules(torch.from_numpy(np.ascontiguousarray(features[rows, at_cut])))
-        probabilities: Floats = head.target.probabilities(logits).numpy()
+        probabilities: Floats = head.target.answers(logits).numpy()
         return probabilities
 
 

@@ -1,29 +1,39 @@
 """What can be had without looking at a pixel: the answers a model has to beat.
 
-Knows the manifest's split, label and group columns: no model, no interval.
+Knows the manifest's split, label and group columns, and values of any kind: no model, no interval.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from regraft.evaluation.metrics import IntArray
 
+Summary = Callable[[NDArray[Any]], Any]  # of `(N, …)` values, N > 0, to one answer for all of them
+
 
 @dataclass(frozen=True)
-class GroupMajority:
+class GroupAnswers:
     """Answers of the group baseline.
 
     Attributes:
-        predicted: `(N,)` int64 labels.
-        num_unseen_groups: Groups that `train` does not have; their images get the overall majority.
+        predicted: `(N, …)` answers, int64 labels where labels are asked for.
+        num_unseen_groups: Groups that `train` does not have; their images get the overall answer.
         num_unseen_images: Images of such groups, or without a group.
     """
 
-    predicted: IntArray
+    predicted: NDArray[Any]
     num_unseen_groups: int
     num_unseen_images: int
+
+
+def majority(labels: IntArray) -> int:
+    """The most frequent of `(N,)` labels, the lowest of equals."""
+    return int(np.bincount(labels).argmax())
 
 
 def majority_label(manifest: pd.DataFrame) -> int:
@@ -35,10 +45,7 @@ def majority_label(manifest: pd.DataFrame) -> int:
     Raises:
         ValueError: If no image is in `train`.
     """
-    labels = manifest.loc[manifest["split"] == "train", "label"]
-    if labels.empty:
-        raise ValueError("the manifest has no image in the split 'train'; a baseline is learnt from it")
-    return _majority(labels)
+    return int(constant_answer(manifest, _labels(manifest), summary=majority))
 
 
 def majority_predictions(manifest: pd.DataFrame, *, split: str) -> IntArray:
@@ -46,34 +53,65 @@ def majority_predictions(manifest: pd.DataFrame, *, split: str) -> IntArray:
     return np.full(int((manifest["split"] == split).sum()), majority_label(manifest), dtype=np.int64)
 
 
-def group_majority_predictions(manifest: pd.DataFrame, *, split: str) -> GroupMajority:
-    """For every image of the split, the majority label that its group has in `train`.
+def group_majority_predictions(manifest: pd.DataFrame, *, split: str) -> GroupAnswers:
+    """For every image of the split, the majority label that its group has in `train`; see `group_answers`."""
+    return group_answers(manifest, _labels(manifest), split=split, summary=majority)
+
+
+def constant_answer(manifest: pd.DataFrame, values: NDArray[Any], *, summary: Summary) -> Any:
+    """The summary of the values of `train`.
+
+    Args:
+        manifest: A row an image: split.
+        values: `(N, …)`, rows as in the manifest.
+        summary: What one answer is made by.
+
+    Raises:
+        ValueError: If no image is in `train`.
+    """
+    of_train = values[(manifest["split"] == "train").to_numpy()]
+    if not len(of_train):
+        raise ValueError("the manifest has no image in the split 'train'; a baseline is learnt from it")
+    return summary(of_train)
+
+
+def group_answers(
+    manifest: pd.DataFrame, values: NDArray[Any], *, split: str, summary: Summary
+) -> GroupAnswers:
+    """For every image of the split, the summary of the values that its group has in `train`.
 
     This is what a model can score by recognising where an image comes from (a module, a patient, a camera)
     instead of what it shows.
 
     Args:
-        manifest: A row an image: id, split, label, group; sorted by id for the order of the answers.
+        manifest: A row an image: split, group; sorted by id for the order of the answers.
+        values: `(N, …)`, rows as in the manifest.
         split: The split to answer.
+        summary: What one answer is made by.
 
     Returns:
-        The answers, in the order of the split's rows in the manifest.
+        The answers, in the order of the split's rows in the manifest; the summary of all of `train` where `train`
+        has no image of the group.
 
     Raises:
         ValueError: If no image is in `train`.
     """
-    overall = majority_label(manifest)
-    train = manifest[manifest["split"] == "train"].dropna(subset="group")
-    of_group = {group: _majority(labels) for group, labels in train.groupby("group")["label"]}
-    groups = manifest.loc[manifest["split"] == split, "group"]
+    overall = constant_answer(manifest, values, summary=summary)
+    table = manifest.reset_index(drop=True)
+    train = table[table["split"] == "train"].dropna(subset="group")
+    rows = train.index.to_numpy()
+    of_group = {
+        group: summary(values[rows[places]]) for group, places in train.groupby("group").indices.items()
+    }
+    groups = table.loc[table["split"] == split, "group"]
     is_seen = groups.isin(list(of_group))
-    return GroupMajority(
-        predicted=np.array([of_group.get(group, overall) for group in groups], dtype=np.int64),
+    answers = [of_group.get(group, overall) for group in groups]
+    return GroupAnswers(
+        predicted=np.array(answers, dtype=values.dtype).reshape(len(groups), *values.shape[1:]),
         num_unseen_groups=int(groups[~is_seen].nunique()),
         num_unseen_images=int((~is_seen).sum()),
     )
 
 
-def _majority(labels: pd.Series) -> int:
-    """The most frequent value, the lowest of equals."""
-    return int(labels.mode().iloc[0])  # mode() is sorted
+def _labels(manifest: pd.DataFrame) -> IntArray:
+    return manifest["label"].to_numpy(np.int64)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from sklearn.metrics import roc_curve
 
 from regraft.evaluation.figure_style import (
@@ -38,28 +39,32 @@ def confusion_figure(matrices: Mapping[str, Sequence[Sequence[int]]], label_name
     figure = new_figure(2 * side + 1.6, side + 0.7)
     panels = figure.subplots(1, 2, sharey=True)
     names = [clip_name(name, 20) for name in label_names]
-    image = None
     for axes, model in zip(panels, MODELS, strict=True):
-        counts = np.array(matrices[model])
-        fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+        image = draw_confusion(axes, np.array(matrices[model]), names)
         axes.set_title(MODEL_TITLES[model].capitalize())
-        axes.set_xlabel("predicted")
-        axes.grid(visible=False)
-        axes.spines[:].set_visible(False)
-        if num_classes <= _MAX_NAMED_TICKS:
-            is_short = num_classes <= 4 and max(map(len, names)) <= 12
-            axes.set_xticks(range(num_classes), names, **({} if is_short else _SLANTED))
-            axes.set_yticks(range(num_classes), names)
-        if num_classes <= _MAX_NAMED_CELLS:
-            _write_cells(axes, counts, fractions)
     panels[0].set_ylabel("label")
-    if image is not None:
-        bar = figure.colorbar(image, ax=panels, shrink=0.8, aspect=22)
-        bar.outline.set_visible(False)
-        bar.ax.yaxis.set_major_formatter(lambda value, _: percent(value, 0))
-        bar.set_label("of the label's images")
+    bar = figure.colorbar(image, ax=panels, shrink=0.8, aspect=22)
+    bar.outline.set_visible(False)
+    bar.ax.yaxis.set_major_formatter(lambda value, _: percent(value, 0))
+    bar.set_label("of the label's images")
     return figure
+
+
+def draw_confusion(axes: Axes, counts: IntArray, names: Sequence[str]) -> AxesImage:
+    """A `(K, K)` confusion matrix, coloured by the fraction of the label's images; names and counts where they fit."""
+    num_classes = len(counts)
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xlabel("predicted")
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    if num_classes <= _MAX_NAMED_TICKS:
+        is_short = num_classes <= 4 and max(map(len, names)) <= 12
+        axes.set_xticks(range(num_classes), names, **({} if is_short else _SLANTED))
+        axes.set_yticks(range(num_classes), names)
+    if num_classes <= _MAX_NAMED_CELLS:
+        _write_cells(axes, counts, fractions)
+    return image
 
 
 _SLANTED: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
@@ -123,17 +128,22 @@ def recall_figure(per_class: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figur
     rows = sorted(tested, key=lambda row: (row["recall"], row["label_name"]))[:_MAX_BARS]
     figure = new_figure(7.6, 1.5 + 0.34 * max(len(rows), 3))
     axes = figure.subplots()
-    for model, offset in (("probe", -0.19), ("fine_tuned", 0.19)):
-        recalls = [tables[model][row["label_name"]]["recall"] for row in rows]
-        heights = np.arange(len(rows)) + offset
-        axes.barh(heights, recalls, height=0.34, color=MODEL_COLOURS[model], label=MODEL_TITLES[model])
-    names = [f"{clip_name(row['label_name'], 28)} ({row['support']})" for row in rows]
-    axes.set_yticks(range(len(rows)), names)
-    axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6))
-    axes.grid(visible=False, axis="y")
+    recalls = {model: [tables[model][row["label_name"]]["recall"] for row in rows] for model in MODELS}
+    draw_bars(axes, recalls, [f"{clip_name(row['label_name'], 28)} ({row['support']})" for row in rows])
+    axes.set_xlim(0, 1)
     show_percent(axes, x=True, y=False)
     axes.set_xlabel("recall: images of the class that are recognised")
     shown = "" if len(rows) == len(tested) else f", the lowest {len(rows)} of {len(tested)}"
     axes.set_title(f"Recall by class on test (number of images){shown}")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
+
+
+def draw_bars(axes: Axes, values: Mapping[str, Sequence[float]], names: Sequence[str]) -> None:
+    """Both models' values, a pair of bars a name, the first on top."""
+    for model, offset in zip(MODELS, (-0.19, 0.19), strict=True):
+        heights = np.arange(len(names)) + offset
+        axes.barh(heights, values[model], height=0.34, color=MODEL_COLOURS[model], label=MODEL_TITLES[model])
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")

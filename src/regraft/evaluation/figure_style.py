@@ -86,6 +86,11 @@ def percent(value: float, digits: int = 1) -> str:
     return f"{100 * value:.{digits}f} %"
 
 
+def short_number(value: float) -> str:
+    """A number in four digits, or in as many as it has before the point: 34.59, 12,346."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def show_percent(axes: Axes, *, x: bool, y: bool) -> None:
     """Let axes of fractions read as percent."""
     for axis in [axes.xaxis] * x + [axes.yaxis] * y:

@@ -16,6 +16,7 @@ from regraft.evaluation.figure_style import house_style
 from regraft.evaluation.mistakes import mistakes_figure, most_confident_mistakes
 from regraft.evaluation.predictions import scores_of_split
 from regraft.evaluation.score_figures import calibration_figure, scores_figure
+from regraft.evaluation.several.figures import make_several_figures
 from regraft.evaluation.training_figure import History, training_figure
 
 _NUM_MISTAKES = 18
@@ -29,7 +30,7 @@ def make_figures(
     fine_tune_history: History,
     pixels: NDArray[np.uint8],
 ) -> dict[str, Figure]:
-    """Draw what `measure` has measured.
+    """Draw what `measure` has measured, or `measure_several`; see `make_several_figures`.
 
     Args:
         predictions: The table that was measured.
@@ -43,6 +44,14 @@ def make_figures(
         Figures in the order to read them: `scores`, `confusion_matrix`, `roc` (two classes) or `recall`
         (more), `calibration`, `training`, `mistakes`.
     """
+    if metrics.get("targets"):
+        return make_several_figures(
+            predictions,
+            metrics,
+            head_history=head_history,
+            fine_tune_history=fine_tune_history,
+            pixels=pixels,
+        )
     label_names: Sequence[str] = metrics["label_names"]
     test = scores_of_split(predictions, "test", label_names)
     of_metric = {

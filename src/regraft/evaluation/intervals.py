@@ -9,33 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from regraft.evaluation.estimates import Estimate, Measured, estimate
 from regraft.evaluation.metrics import METRICS, FloatArray, IntArray, check_scores
 from regraft.evaluation.reweighted import prepare
 from regraft.training.units import group_numbers
 
 _CHUNK_VALUES = 1 << 21  # resamples × images held at once: 16 MiB a float64 array
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A metric with its interval.
-
-    Attributes:
-        value: The metric on all images; None where they do not define it.
-        low: Lower end of the interval; None where too few resamples define the metric.
-        high: Upper end.
-        reason: Why something is missing or left out, as a sentence; None if nothing is.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    reason: str | None = None
-
-    def as_dict(self) -> dict[str, float | str | None]:
-        """For JSON: `value`, `low`, `high`, and `reason` if there is one."""
-        numbers: dict[str, float | str | None] = {"value": self.value, "low": self.low, "high": self.high}
-        return numbers if self.reason is None else {**numbers, "reason": self.reason}
 
 
 @dataclass(frozen=True)
@@ -134,32 +113,61 @@ def bootstrap_models(
     """
     for probabilities in models.values():
         check_scores(probabilities, labels)
-    functions = {
-        model: {metric: prepare(metric, probabilities, labels) for metric in metrics}
+    measured = {
+        model: {metric: measured_classes(metric, probabilities, labels) for metric in metrics}
         for model, probabilities in models.items()
     }
+    return bootstrap_measured(measured, len(labels), bootstrap=bootstrap, groups=groups)
+
+
+def measured_classes(metric: str, probabilities: FloatArray, labels: IntArray) -> Measured:
+    """A metric of `METRICS` on these images, `(N, K)` probabilities and `(N,)` labels, and on resamples of them."""
+    value = METRICS[metric].function(probabilities, labels)
+    return Measured(value, prepare(metric, probabilities, labels))
+
+
+def bootstrap_measured(
+    models: Mapping[str, Mapping[str, Measured]],
+    num_images: int,
+    *,
+    bootstrap: Bootstrap,
+    groups: Sequence[str | None] | None,
+) -> tuple[dict[str, dict[str, Estimate]], dict[str, Estimate]]:
+    """Intervals of anything measured on the same images, every model and metric on the same resamples.
+
+    Args:
+        models: By model and metric, the same metrics of each model.
+        num_images: N, at least 1.
+        bootstrap: How to resample.
+        groups: As in `bootstrap_intervals`.
+
+    Returns:
+        Estimates by model and metric; and by metric the last model minus the first.
+    """
+    metrics = list(next(iter(models.values())))
     chunks: dict[str, dict[str, list[FloatArray]]] = {model: {m: [] for m in metrics} for model in models}
-    for weights in resample_weights(len(labels), bootstrap=bootstrap, groups=groups):
-        for model, of_metric in functions.items():
-            for metric, function in of_metric.items():
-                chunks[model][metric].append(function(weights))
+    for weights in resample_weights(num_images, bootstrap=bootstrap, groups=groups):
+        for model, of_metric in models.items():
+            for metric, measured in of_metric.items():
+                chunks[model][metric].append(measured.of_weights(weights))
     resampled = {
         model: {metric: np.concatenate(parts) for metric, parts in of_metric.items()}
         for model, of_metric in chunks.items()
     }
-    values = {
-        model: {metric: METRICS[metric].function(probabilities, labels) for metric in metrics}
-        for model, probabilities in models.items()
+    confidence = bootstrap.confidence
+    estimates = {
+        model: {m: estimate(one.value, resampled[model][m], confidence, one) for m, one in of_metric.items()}
+        for model, of_metric in models.items()
     }
     names = list(models)
     first, last = names[0], names[-1]
-    confidence = bootstrap.confidence
-    estimates = {
-        model: {m: _estimate(values[model][m], resampled[model][m], confidence) for m in metrics}
-        for model in models
-    }
     difference = {
-        m: _estimate(values[last][m] - values[first][m], resampled[last][m] - resampled[first][m], confidence)
+        m: estimate(
+            models[last][m].value - models[first][m].value,
+            resampled[last][m] - resampled[first][m],
+            confidence,
+            models[last][m],
+        )
         for m in metrics
     }
     return estimates, difference
@@ -207,18 +215,3 @@ def unit_numbers(num_images: int, groups: Sequence[str | None] | None) -> IntArr
             f"{len(groups)} groups for {num_images} images; give one an image, None where it has none"
         )
     return group_numbers(groups)
-
-
-def _estimate(value: float, resampled: FloatArray, confidence: float) -> Estimate:
-    """Percentiles over the resamples that define the metric; no interval if that is under half of them."""
-    if np.isnan(value):
-        return Estimate(None, None, None, "not defined on these images: a class has none")
-    is_defined = ~np.isnan(resampled)
-    num_left_out = int((~is_defined).sum())
-    if num_left_out * 2 > len(resampled):
-        reason = f"no interval: {num_left_out} of {len(resampled)} resamples lack a class"
-        return Estimate(float(value), None, None, reason)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(resampled[is_defined], [tail, 1 - tail])
-    left_out = f"{num_left_out} of {len(resampled)} resamples lack a class and are left out"
-    return Estimate(float(value), float(low), float(high), left_out if num_left_out else None)

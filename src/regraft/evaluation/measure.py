@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from regraft.evaluation.baselines import group_majority_predictions, majority_label, majority_predictions
-from regraft.evaluation.intervals import Bootstrap, bootstrap_intervals, bootstrap_models, unit_numbers
+from regraft.evaluation.intervals import Bootstrap, bootstrap_intervals, bootstrap_models
 from regraft.evaluation.label_noise import measure_label_noise
 from regraft.evaluation.metadata_model import metadata_predictions
 from regraft.evaluation.metrics import IntArray, confusion_matrix, per_class_table
@@ -20,14 +20,21 @@ from regraft.evaluation.predictions import (
     SPLITS,
     SplitScores,
     check_predictions,
-    group_names,
     scores_of_split,
+)
+from regraft.evaluation.split_facts import (
+    count_classes,
+    count_images,
+    describe_resampling,
+    groups_to_resample,
+    note_empty_classes,
+    note_few_groups,
+    note_no_mistake,
 )
 from regraft.images.soft_labels import soft_labels
 
 _METADATA_SHARE = 0.7  # of the network's gain over the most frequent class
 _MIN_METADATA_GAIN = 0.05
-_FEW_GROUPS = 10  # under this the cluster bootstrap is known to give too narrow intervals
 
 
 def measure(
@@ -70,7 +77,7 @@ def measure(
     manifest = manifest.sort_values("id", kind="stable")
     check_predictions(predictions, manifest, label_names)
     scores = {split: scores_of_split(predictions, split, label_names) for split in SPLITS}
-    groups = {split: _groups_to_resample(scores[split], manifest, split) for split in SPLITS}
+    groups = {split: groups_to_resample(scores[split].groups, manifest, split) for split in SPLITS}
     metrics: dict[str, Any] = {
         split: _measure_split(scores[split], groups[split], bootstrap) for split in ("test", "val")
     }
@@ -82,14 +89,9 @@ def measure(
     metrics["per_class"] = {m: per_class_table(test[1][m], test[0], label_names) for m in MODELS}
     metrics["confusion_matrix"] = {m: confusion_matrix(test[1][m], test[0]).tolist() for m in MODELS}
     metrics["label_names"] = list(label_names)
-    metrics["num_images"] = {s: int((manifest["split"] == s).sum()) for s in ("train", *SPLITS)}
-    metrics["class_counts"] = {s: _class_counts(manifest, s, label_names) for s in ("train", *SPLITS)}
-    metrics["resampling"] = {
-        "num_resamples": num_resamples,
-        "confidence": confidence,
-        "seed": seed,
-        **{split: _unit(scores[split], groups[split]) for split in SPLITS},
-    }
+    metrics["num_images"] = count_images(manifest)
+    metrics["class_counts"] = count_classes(manifest, label_names)
+    metrics["resampling"] = describe_resampling(bootstrap, metrics["num_images"], groups)
     metrics["notes"] = _notes(metrics)
     return metrics
 
@@ -108,18 +110,6 @@ def plain_scores(metrics: dict[str, Any]) -> dict[str, dict[str, float | None]]:
         for split in SPLITS
         for model in MODELS
     }
-
-
-def _groups_to_resample(
-    scores: SplitScores, manifest: pd.DataFrame, split: str
-) -> tuple[str | None, ...] | None:
-    """The groups if there are two or more and no other split has any of them, else None: images."""
-    elsewhere = set(group_names(manifest.loc[manifest["split"] != split, "group"])) - {None}
-    named = set(scores.groups) - {None}
-    is_held_out = bool(named) and not named & elsewhere
-    return (
-        scores.groups if is_held_out and len(set(unit_numbers(len(scores.ids), scores.groups))) > 1 else None
-    )
 
 
 def _measure_split(
@@ -185,18 +175,6 @@ def _measure_label_noise(
     return measure_label_noise(soft, scores.labels, scores.probabilities, groups, bootstrap)
 
 
-def _class_counts(manifest: pd.DataFrame, split: str, label_names: Sequence[str]) -> dict[str, int]:
-    """Images of each class in a split."""
-    labels = manifest.loc[manifest["split"] == split, "label"].to_numpy(np.int64)
-    return dict(zip(label_names, np.bincount(labels, minlength=len(label_names)).tolist(), strict=True))
-
-
-def _unit(scores: SplitScores, groups: tuple[str | None, ...] | None) -> dict[str, str | int]:
-    """What is drawn in a resample of a split, and how many of it there are."""
-    num_units = int(unit_numbers(len(scores.ids), groups).max()) + 1
-    return {"unit": "image" if groups is None else "group", "num_units": num_units}
-
-
 def _note_on_metadata(metrics: dict[str, Any]) -> str | None:
     """A warning if files alone give most of what the better network gains over the most frequent class."""
     metadata = metrics["baselines"]["metadata"]["accuracy"]
@@ -214,25 +192,12 @@ def _note_on_metadata(metrics: dict[str, Any]) -> str | None:
 
 def _notes(metrics: dict[str, Any]) -> list[str]:
     """What a reader of the test numbers should beware of."""
-    resampling, num_test = metrics["resampling"]["test"], metrics["num_images"]["test"]
-    notes = []
-    if resampling["unit"] == "group" and resampling["num_units"] < _FEW_GROUPS:
-        notes.append(
-            f"The test images come from {resampling['num_units']} groups only: with fewer than {_FEW_GROUPS} "
-            "the intervals are too narrow."
-        )
+    notes = note_few_groups(metrics["resampling"])
     notes += [
-        f"The {MODEL_TITLES[model]} model makes no mistake on {num_test} test images, so its interval has no "
-        f"width; a true error rate of {100 * min(3 / num_test, 1):.1f} % would still give that in one of 20 "
-        "such tests."
+        note_no_mistake(MODEL_TITLES[model], metrics["num_images"]["test"])
         for model in MODELS
         if metrics["test"][model]["accuracy"]["value"] == 1
     ]
     if note := _note_on_metadata(metrics):
         notes.append(note)
-    empty = [name for name, count in metrics["class_counts"]["test"].items() if count == 0]
-    if empty:
-        notes.append(
-            f"No test image is of class {', '.join(empty)}: nothing is known of how it is recognised."
-        )
-    return notes
+    return notes + note_empty_classes(metrics["class_counts"]["test"])

@@ -3,12 +3,16 @@
 Knows no metric: rows of probabilities go out.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from regraft.classifier.classifier import Classifier, predict_together, shared_stage
 from regraft.evaluation.predictions import probability_columns
+from regraft.evaluation.several.answers import answers_table
 from regraft.messages import report_progress
 from regraft.training.reproducibility import Compute, map_streams
 
@@ -23,6 +27,7 @@ def predict_images(
     *,
     batch_size: int,
     compute: Compute,
+    targets: Sequence[Mapping[str, Any]] = (),
 ) -> pd.DataFrame:
     """Predictions of every model for every image of val and test.
 
@@ -32,10 +37,12 @@ def predict_images(
         manifest: N rows.
         batch_size: Images a forward pass.
         compute: Device and streams; always float32, as the model is served.
+        targets: What is learnt where it is more than one label, as `describe_targets` describes it.
 
     Returns:
         A row a model and image, models in the order given, images in manifest order: the manifest's columns that
-        name the image, `model`, `predicted`, `predicted_name`, and a probability column a label.
+        name the image, `model`, `predicted`, `predicted_name`, and a probability column a label; of several targets
+        the columns of `answers_table`.
     """
     rows = np.flatnonzero(manifest["split"].isin(_SPLITS))
     images = manifest.iloc[rows][list(_COLUMNS)].reset_index(drop=True)
@@ -51,6 +58,10 @@ def predict_images(
     tables = []
     for (name, classifier), of_model in zip(models.items(), zip(*parts, strict=True), strict=True):
         probabilities = np.concatenate(of_model)
+        if targets:
+            answers = answers_table(probabilities, manifest.iloc[rows], targets)
+            tables.append(pd.concat([images.assign(model=name), answers], axis=1))
+            continue
         predicted = probabilities.argmax(axis=1)
         table = images.assign(
             model=name,

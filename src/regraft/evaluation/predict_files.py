@@ -3,7 +3,7 @@
 Knows paths and a model; no label, no split. Memory holds one batch a stream, however many files there are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -12,8 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from regraft.heads.numbers import NumbersTarget
+from regraft.heads.several import SeveralTargets
 from regraft.images.faults import UnreadableImageError
 from regraft.messages import report_progress
+
+Floats = NDArray[np.float64]
 
 
 class Predictor(Protocol):
@@ -28,8 +32,17 @@ class Predictor(Protocol):
         """Pixels `(S, S, 3)` of one file."""
         ...
 
-    def predict_pixels(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    def predict_pixels(self, pixels: NDArray[np.uint8]) -> Floats:
         """Probabilities `(B, K)` of `(B, S, S, 3)`."""
+        ...
+
+
+class SeveralPredictor(Predictor, Protocol):
+    """A classifier of several targets."""
+
+    @property
+    def target(self) -> SeveralTargets:
+        """What its answers `(B, A)` are to."""
         ...
 
 
@@ -51,6 +64,65 @@ def predict_files(
     """
     names = model.label_names
     top = min(top, len(names))
+    columns = ["path"]
+    for place in range(1, top + 1):
+        suffix = "" if place == 1 else f"_{place}"
+        columns += [f"label{suffix}", f"probability{suffix}"]
+
+    def tell(probabilities: Floats) -> list[object]:
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        return [part for k in best for part in (names[k], float(probabilities[k]))]
+
+    return _predict(model, paths, columns, tell, batch_size=batch_size, num_workers=num_workers)
+
+
+def predict_targets_of_files(
+    model: SeveralPredictor, paths: Sequence[str], *, batch_size: int, num_workers: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Predict all targets of files in the order given.
+
+    Args:
+        model: Used as it is.
+        paths: See `predict_files`, and there for the others.
+
+    Returns:
+        A row a readable file, `path`, then by target: of classes `<target>`, the likeliest, and `<target>_probability`;
+        of a number `<target>`; of points `<target>_x0`, `<target>_y0` and so on, fractions of the image's width and
+        height. And a row a file that cannot be read, `path` and `reason`.
+    """
+    columns = ["path"]
+    for member in model.target.members:
+        name = member.column
+        if not isinstance(member, NumbersTarget):
+            columns += [name, f"{name}_probability"]
+        elif member.kind == "number":
+            columns.append(name)
+        else:
+            columns += [f"{name}_{axis}{point}" for point in range(member.num_labels // 2) for axis in "xy"]
+
+    def tell(answers: Floats) -> list[object]:
+        row: list[object] = []
+        for member, _, _, of_answers in model.target.parts():
+            values = answers[of_answers]
+            if isinstance(member, NumbersTarget):
+                row += values.tolist()
+            else:
+                row += [member.label_names[int(values.argmax())], float(values.max())]
+        return row
+
+    return _predict(model, paths, columns, tell, batch_size=batch_size, num_workers=num_workers)
+
+
+def _predict(
+    model: Predictor,
+    paths: Sequence[str],
+    columns: Sequence[str],
+    tell: Callable[[Floats], list[object]],
+    *,
+    batch_size: int,
+    num_workers: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A row a readable file, of its path and what `tell` makes of its answers; and the others with their reasons."""
     rows: list[list[object]] = []
     refused: list[tuple[str, str]] = []
 
@@ -69,13 +141,7 @@ def predict_files(
             refused += [(path, pixels) for path, pixels in prepared if isinstance(pixels, str)]
             readable = [(path, pixels) for path, pixels in prepared if not isinstance(pixels, str)]
             if readable:
-                probabilities = model.predict_pixels(np.stack([pixels for _, pixels in readable]))
-                best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
-                for (path, _), of_file, order in zip(readable, probabilities, best, strict=True):
-                    rows.append([path, *(part for k in order for part in (names[k], float(of_file[k])))])
+                answers = model.predict_pixels(np.stack([pixels for _, pixels in readable]))
+                rows += [[path, *tell(row)] for (path, _), row in zip(readable, answers, strict=True)]
             report_progress("predicting files", start + len(batch), len(paths))
-    columns = ["path"]
-    for place in range(1, top + 1):
-        suffix = "" if place == 1 else f"_{place}"
-        columns += [f"label{suffix}", f"probability{suffix}"]
-    return pd.DataFrame(rows, columns=columns), pd.DataFrame(refused, columns=["path", "reason"])
+    return pd.DataFrame(rows, columns=list(columns)), pd.DataFrame(refused, columns=["path", "reason"])

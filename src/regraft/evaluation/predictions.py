@@ -20,18 +20,7 @@ BASELINE_TITLES = {
 }
 SPLITS = ("val", "test")
 
-_COLUMNS = (
-    "id",
-    "sha256",
-    "path",
-    "split",
-    "label",
-    "label_name",
-    "group",
-    "model",
-    "predicted",
-    "predicted_name",
-)
+_COLUMNS = ("id", "sha256", "path", "split", "label", "label_name", "group", "model")
 
 
 class PredictionsError(ValueError):
@@ -100,7 +89,36 @@ def check_predictions(predictions: pd.DataFrame, manifest: pd.DataFrame, label_n
     Raises:
         PredictionsError: With all faults.
     """
-    needed = [*_COLUMNS, *probability_columns(label_names)]
+    needed = ["predicted", "predicted_name", *probability_columns(label_names)]
+    faults = find_unanswered(predictions, manifest, needed)
+    probabilities = predictions[probability_columns(label_names)].to_numpy(np.float64)
+    num_other = int((predicted_labels(probabilities) != predictions["predicted"].to_numpy()).sum())
+    if num_other:
+        faults.append(f"{num_other} rows predict another class than their most probable one")
+    names = dict(enumerate(label_names))
+    for column in ("label", "predicted"):
+        num_other = int((predictions[column].map(names) != predictions[f"{column}_name"]).sum())
+        if num_other:
+            faults.append(f"{num_other} rows have a {column}_name that is not the name of their {column}")
+    if faults:
+        raise PredictionsError("; ".join(faults))
+
+
+def find_unanswered(predictions: pd.DataFrame, manifest: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """What is wrong with who has answered which images, whatever the answers are.
+
+    Args:
+        predictions: A row an image and model.
+        manifest: As in `check_predictions`.
+        columns: What predictions must have beside the columns that name image and model.
+
+    Returns:
+        Sentences, none if each model has answered each image of `val` and `test` once, and no other.
+
+    Raises:
+        PredictionsError: If columns are missing.
+    """
+    needed = [*_COLUMNS, *columns]
     missing = [column for column in needed if column not in predictions.columns]
     if missing:
         raise PredictionsError(
@@ -117,17 +135,7 @@ def check_predictions(predictions: pd.DataFrame, manifest: pd.DataFrame, label_n
         for model in MODELS:
             rows = predictions[(predictions["split"] == split) & (predictions["model"] == model)]
             faults += _faults_of(rows, images, f"{model} on {split}")
-    probabilities = predictions[probability_columns(label_names)].to_numpy(np.float64)
-    num_other = int((predicted_labels(probabilities) != predictions["predicted"].to_numpy()).sum())
-    if num_other:
-        faults.append(f"{num_other} rows predict another class than their most probable one")
-    names = dict(enumerate(label_names))
-    for column in ("label", "predicted"):
-        num_other = int((predictions[column].map(names) != predictions[f"{column}_name"]).sum())
-        if num_other:
-            faults.append(f"{num_other} rows have a {column}_name that is not the name of their {column}")
-    if faults:
-        raise PredictionsError("; ".join(faults))
+    return faults
 
 
 def _faults_of(rows: pd.DataFrame, images: pd.DataFrame, where: str) -> list[str]:

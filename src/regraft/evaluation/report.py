@@ -23,6 +23,7 @@ from regraft.evaluation.report_tables import (
     label_noise_table,
     split_kinds_table,
 )
+from regraft.evaluation.several import page as several
 from regraft.evaluation.unfreezing import unfreezing_tables
 
 CAPTIONS = {
@@ -80,18 +81,17 @@ def render_report(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     source = resources.files("regraft.evaluation").joinpath("report.html.j2").read_text(encoding="utf-8")
-    captions = _captions(fine_tune_history)
+    told = _several_told if metrics.get("targets") else _label_told
+    page = told(metrics, fine_tune_history)
+    captions = _with_mean(page.pop("captions"), fine_tune_history)
     return environment.from_string(source).render(
         title=title,
-        headline=headline(metrics),
-        verdict=verdict(metrics),
-        tiles=_tiles(metrics),
+        **page,
         method=_method(metrics),
         warnings=ingest_report.get("warnings", []),
         notes=metrics["notes"],
         comparison=comparison_rows(metrics),
         figures=[_picture(name, figure, captions.get(name, "")) for name, figure in figures.items()],
-        per_class=class_rows(metrics),
         counts=count_rows(metrics),
         split_kinds=split_kinds_table(split_kinds),
         balance=balance_table(balance),
@@ -106,7 +106,36 @@ def render_report(
     )
 
 
-def _captions(fine_tune_history: Mapping[str, Any]) -> dict[str, str]:
+def _label_told(metrics: Mapping[str, Any], fine_tune_history: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page says where one label is learnt."""
+    return {
+        "headline": headline(metrics),
+        "verdict": verdict(metrics),
+        "tiles": _tiles(metrics),
+        "baselines": [],
+        "class_tables": [{"title": "Each class on test", "rows": class_rows(metrics["per_class"])}],
+        "counted_by": "class",
+        "captions": _label_captions(fine_tune_history),
+    }
+
+
+def _several_told(metrics: Mapping[str, Any], fine_tune_history: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page says where several targets are."""
+    return {
+        "headline": several.headline(metrics),
+        "verdict": several.verdict(metrics),
+        "tiles": several.tiles(metrics),
+        "baselines": several.baseline_rows(metrics),
+        "class_tables": [
+            {"title": f"{name}: each class on test", "rows": class_rows(tables)}
+            for name, tables in metrics["per_class"].items()
+        ],
+        "counted_by": "stratum",
+        "captions": several.captions(fine_tune_history),
+    }
+
+
+def _label_captions(fine_tune_history: Mapping[str, Any]) -> dict[str, str]:
     """Those of every figure, with what is known of this run."""
     captions, temperature = dict(CAPTIONS), fine_tune_history.get("temperature", 1)
     if temperature != 1:
@@ -114,13 +143,19 @@ def _captions(fine_tune_history: Mapping[str, Any]) -> dict[str, str]:
             f" On val the fine-tuned model was too sure of itself, so its logits are divided by {temperature:.3g}; "
             "the likeliest class stays."
         )
-    counting = [row for row in fine_tune_history.get("search", ()) if row["weight"]]
-    if len(counting) > 1:
-        captions["training"] += (
-            f" The fine-tuned model is the mean of {len(counting)} that were trained, each counting what val says of "
-            "it; drawn is the one that counts most."
-        )
     return captions
+
+
+def _with_mean(captions: Mapping[str, str], fine_tune_history: Mapping[str, Any]) -> dict[str, str]:
+    """Told of the training where the fine-tuned model is the mean of several."""
+    counting = [row for row in fine_tune_history.get("search", ()) if row["weight"]]
+    if len(counting) < 2:
+        return dict(captions)
+    told = (
+        f" The fine-tuned model is the mean of {len(counting)} that were trained, each counting what val says of "
+        "it; drawn is the one that counts most."
+    )
+    return {**captions, "training": captions["training"] + told}
 
 
 def _picture(name: str, figure: Figure, caption: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Knows metrics and choices as dicts, and no template.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from regraft.evaluation.estimate_texts import difference_text, interval_text, number_text
@@ -11,6 +11,7 @@ from regraft.evaluation.figure_style import percent
 from regraft.evaluation.label_noise import describe_ceiling
 from regraft.evaluation.metrics import METRICS
 from regraft.evaluation.predictions import BASELINE_TITLES, MODELS
+from regraft.evaluation.several.scores import facts_of
 from regraft.evaluation.split_kinds import KINDS, describe_split_kinds
 
 _AS_IF_EVEN = (
@@ -26,9 +27,14 @@ BALANCE_SENTENCES = {
 
 
 def comparison_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row a metric: both models on test, the difference, and val."""
+    """A row a metric: both models on test, the difference, and val; of several targets under their headings."""
+    if metrics.get("targets"):
+        headings = _headings(list(metrics["test"][MODELS[0]]), metrics["targets"])
+    else:
+        headings = dict.fromkeys(METRICS, "")
     return [
         {
+            "heading": heading,
             "title": row.title,
             "is_headline": row.is_headline,
             "direction": "↑" if row.higher_is_better else "↓",
@@ -40,7 +46,8 @@ def comparison_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
                 {of[name]["reason"] for of in metrics["test"].values() if "reason" in of[name]}
             ),
         }
-        for name, row in METRICS.items()
+        for name, heading in headings.items()
+        for row in [facts_of(name)]
     ]
 
 
@@ -73,9 +80,9 @@ def label_noise_table(noise: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"rows": rows, "sentence": describe_ceiling(noise)}
 
 
-def class_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+def class_rows(per_class: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """A row a class: test images, then recall, precision and F1 of both models."""
-    tables = [metrics["per_class"][model] for model in MODELS]
+    tables = [per_class[model] for model in MODELS]
     return [
         {
             "label_name": rows[0]["label_name"],
@@ -117,6 +124,19 @@ def count_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         for name in metrics["label_names"]
     ]
     return [*rows, {"title": "all", "counts": [metrics["num_images"][split] for split in splits]}]
+
+
+def _headings(names: Sequence[str], targets: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """By metric what stands above its row: its target where it is the first of it, else nothing."""
+    titles = {
+        target["name"]: target["name"] + (", of the image's side" if target["kind"] == "points" else "")
+        for target in targets
+    }
+    headings: dict[str, str] = {}
+    for name in names:
+        title = titles.get(name.rpartition(".")[0], "all targets")
+        headings[name] = "" if title in headings.values() else title
+    return headings
 
 
 def _is_clear(estimate: Mapping[str, Any]) -> bool:

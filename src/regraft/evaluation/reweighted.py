@@ -41,20 +41,20 @@ def prepare(name: str, probabilities: FloatArray, labels: IntArray) -> ValuesOfW
 
 def _accuracy(probabilities: FloatArray, labels: IntArray) -> ValuesOfWeights:
     """Weighted mean of being right."""
-    return _mean_of((predicted_labels(probabilities) == labels).astype(np.float64))
+    return mean_of((predicted_labels(probabilities) == labels).astype(np.float64))
 
 
 def _log_loss(probabilities: FloatArray, labels: IntArray) -> ValuesOfWeights:
     """Weighted mean of each image's loss, clipped as scikit-learn clips it."""
     epsilon = np.finfo(np.float64).eps
     of_label = probabilities[np.arange(len(labels)), labels]
-    return _mean_of(-np.log(np.clip(of_label, epsilon, 1 - epsilon)))
+    return mean_of(-np.log(np.clip(of_label, epsilon, 1 - epsilon)))
 
 
 def _brier(probabilities: FloatArray, labels: IntArray) -> ValuesOfWeights:
     """Weighted mean of each image's squared error, halved for two classes."""
     errors = ((probabilities - np.eye(probabilities.shape[1])[labels]) ** 2).sum(axis=1)
-    return _mean_of(errors / 2 if probabilities.shape[1] == 2 else errors)
+    return mean_of(errors / 2 if probabilities.shape[1] == 2 else errors)
 
 
 def _balanced_accuracy(probabilities: FloatArray, labels: IntArray) -> ValuesOfWeights:
@@ -140,7 +140,7 @@ def _one_by_one(name: str, probabilities: FloatArray, labels: IntArray) -> Value
     return values
 
 
-def _mean_of(of_image: FloatArray) -> ValuesOfWeights:
+def mean_of(of_image: FloatArray) -> ValuesOfWeights:
     """Weighted mean of a value an image has. No matrix product: its last bit varies with BLAS's threads."""
 
     def values(weights: FloatArray) -> FloatArray:

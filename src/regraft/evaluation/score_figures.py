@@ -85,17 +85,17 @@ def _draw_scores(axes: Axes, names: Sequence[str], metrics: Mapping[str, Any]) -
         rows = [(row, metrics["test"][model][name]) for row, name in enumerate(names)]
         dots = [(row + offsets[model], estimate) for row, estimate in rows if estimate["value"] is not None]
         style = {"marker": MODEL_MARKERS[model], "color": MODEL_COLOURS[model]}
-        _draw_dots(axes, dots, MODEL_TITLES[model], style)
+        draw_dots(axes, dots, MODEL_TITLES[model], style)
     if "accuracy" in names:
         row = names.index("accuracy")
         places = zip(BASELINE_TITLES.items(), "v^<", (-0.14, 0.14, 0.0), strict=True)
         for (name, title), marker, offset in places:
             estimate = metrics["baselines"][name]["accuracy"]
             dots = [] if estimate["value"] is None else [(row + offset, estimate)]
-            _draw_dots(axes, dots, title, {"marker": marker, "color": BASELINE_COLOUR})
+            draw_dots(axes, dots, title, {"marker": marker, "color": BASELINE_COLOUR})
 
 
-def _draw_dots(
+def draw_dots(
     axes: Axes, dots: Sequence[tuple[float, Mapping[str, Any]]], title: str, style: Mapping[str, Any]
 ) -> None:
     """Values at heights, with their intervals where they have one."""
@@ -113,14 +113,18 @@ def _draw_differences(axes: Axes, names: Sequence[str], metrics: Mapping[str, An
     axes.axvline(0, color=GUIDE_COLOUR, linewidth=1.2)
     scale = 100 if METRICS[names[0]].is_fraction and METRICS[names[0]].higher_is_better else 1
     for row, name in enumerate(names):
-        estimate = metrics["test"]["difference"][name]
-        if estimate["value"] is None or estimate["low"] is None:
-            continue
-        low, value, high = (scale * estimate[key] for key in ("low", "value", "high"))
-        face = "white" if low <= 0 <= high else BASELINE_COLOUR
-        axes.plot([low, high], [row, row], color=BASELINE_COLOUR, linewidth=1.6)
-        axes.plot(value, row, marker="s", markersize=6, color=BASELINE_COLOUR, markerfacecolor=face)
+        draw_difference(axes, row, metrics["test"]["difference"][name], scale=scale)
     axes.xaxis.set_major_locator(MaxNLocator(5))
+
+
+def draw_difference(axes: Axes, height: float, estimate: Mapping[str, Any], *, scale: float) -> None:
+    """One of them, times a scale; nothing where it has no interval."""
+    if estimate["value"] is None or estimate["low"] is None:
+        return
+    low, value, high = (scale * estimate[key] for key in ("low", "value", "high"))
+    face = "white" if low <= 0 <= high else BASELINE_COLOUR
+    axes.plot([low, high], [height, height], color=BASELINE_COLOUR, linewidth=1.6)
+    axes.plot(value, height, marker="s", markersize=6, color=BASELINE_COLOUR, markerfacecolor=face)
 
 
 def calibration_figure(
@@ -131,10 +135,29 @@ def calibration_figure(
     """Accuracy against confidence in bins, above how many images have which confidence."""
     figure = new_figure(5.6, 5.6)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    upper.plot(
+    draw_reliability(upper, probabilities, labels, errors)
+    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
+    for model, of_model in probabilities.items():
+        counts = np.bincount(confidence_bins(of_model, num_bins=CALIBRATION_BINS), minlength=CALIBRATION_BINS)
+        lower.stairs(counts, edges, color=MODEL_COLOURS[model], linewidth=1.6)
+    lower.set_ylabel("images")
+    lower.set_xlabel("confidence: probability of the predicted class")
+    lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    show_percent(lower, x=True, y=False)
+    upper.set_title("How far the confidence can be believed, on test")
+    return figure
+
+
+def draw_reliability(
+    axes: Axes,
+    probabilities: Mapping[str, FloatArray],
+    labels: IntArray,
+    errors: Mapping[str, Mapping[str, float | None]],
+) -> None:
+    """Accuracy against confidence in bins, the larger the dot the more images; with a legend."""
+    axes.plot(
         [0, 1], [0, 1], color=GUIDE_COLOUR, linestyle=(0, (4, 3)), linewidth=1.2, label="perfectly calibrated"
     )
-    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
     for model, of_model in probabilities.items():
         bins = confidence_bins(of_model, num_bins=CALIBRATION_BINS)
         counts = np.bincount(bins, minlength=CALIBRATION_BINS)
@@ -145,21 +168,14 @@ def calibration_figure(
         colour, marker = MODEL_COLOURS[model], MODEL_MARKERS[model]
         value = errors[model]["value"]
         title = MODEL_TITLES[model] + ("" if value is None else f", mean gap {100 * value:.1f} points")
-        upper.plot(confidence, accuracy, color=colour, linewidth=1.2, alpha=0.6)
+        axes.plot(confidence, accuracy, color=colour, linewidth=1.2, alpha=0.6)
         sizes = 14 + 130 * counts[used] / counts.max()
-        upper.scatter(confidence, accuracy, s=sizes, color=colour, marker=marker, label=title, linewidths=0)
-        lower.stairs(counts, edges, color=colour, linewidth=1.6)
-    upper.set_ylabel("accuracy")
-    lower.set_ylabel("images")
-    lower.set_xlabel("confidence: probability of the predicted class")
+        axes.scatter(confidence, accuracy, s=sizes, color=colour, marker=marker, label=title, linewidths=0)
+    axes.set_ylabel("accuracy")
     num_classes = next(iter(probabilities.values())).shape[1]
     start = max(0.0, np.floor(CALIBRATION_BINS / num_classes) / CALIBRATION_BINS)
-    upper.set(xlim=(start - 0.02, 1.02), ylim=(-0.02, 1.05))
-    lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-    show_percent(upper, x=True, y=True)
-    show_percent(lower, x=True, y=False)
-    upper.set_title("How far the confidence can be believed, on test")
-    legend = upper.legend(loc="lower right")
-    for handle in legend.legend_handles[1:]:
-        handle.set_sizes([34])
-    return figure
+    axes.set(xlim=(start - 0.02, 1.02), ylim=(-0.02, 1.05))
+    show_percent(axes, x=True, y=True)
+    dots: list[Any] = axes.legend(loc="lower right").legend_handles[1:]
+    for dot in dots:
+        dot.set_sizes([34])

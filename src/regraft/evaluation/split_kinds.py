@@ -56,15 +56,14 @@ def compare_split_kinds(
         groups. `in_use`: which kind this run's own split is of. `num_images`, `num_groups`, `num_folds`.
     """
     groups = manifest["group"].dropna()
-    empty: dict[str, Any] = {"random": {}, "grouped": {}, "difference": {}}
     if groups.nunique() < 2 or groups.nunique() == len(groups):
-        return empty | {"reason": "no two images of the manifest are of one group, or all are"}
+        return nothing_compared("no two images of the manifest are of one group, or all are")
     rows = _sample(manifest)
     table, some = manifest.iloc[rows].reset_index(drop=True), features[rows]
     predicted = {kind: _cross_validate(some, table, kind, len(label_names)) for kind in KINDS}
     is_told = np.logical_and.reduce([~np.isnan(probe[:, 0]) for probe, *_ in predicted.values()])
     if not is_told.any():
-        return empty | {"reason": "every class is in too few groups to hold some of them out"}
+        return nothing_compared("every class is in too few groups to hold some of them out")
     labels = table["label"].to_numpy(np.int64)[is_told]
     names = group_names(table.loc[is_told, "group"])
     found: dict[str, Any] = {}
@@ -93,6 +92,11 @@ def compare_split_kinds(
         "num_groups": len(set(names) - {None}),
         "num_folds": _NUM_FOLDS,
     }
+
+
+def nothing_compared(reason: str) -> dict[str, Any]:
+    """What `compare_split_kinds` gives where there is nothing to compare, and why that is."""
+    return {"random": {}, "grouped": {}, "difference": {}, "reason": reason}
 
 
 def describe_split_kinds(found: Mapping[str, Any]) -> str:

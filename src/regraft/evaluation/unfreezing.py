@@ -45,7 +45,7 @@ def unfreezing_tables(history: Mapping[str, Any]) -> list[Table]:
                     [
                         f"{row['coefficient']:g}",
                         f"{row['val_log_loss']:.4f}",
-                        percent(row["val_accuracy"]),
+                        _accuracy(row),
                         "kept" if row["coefficient"] == curve["coefficient"] else "",
                     ]
                     for row in rows
@@ -56,6 +56,12 @@ def unfreezing_tables(history: Mapping[str, Any]) -> list[Table]:
     return tables
 
 
+def _accuracy(row: Mapping[str, Any]) -> str:
+    """A dash where several targets have no one accuracy."""
+    value = row.get("val_accuracy")
+    return "–" if value is None else percent(value)
+
+
 def _trial(row: Mapping[str, Any]) -> list[str]:
     interval = f"{row['worse_than_best_low']:+.4f} to {row['worse_than_best_high']:+.4f}"
     return [
@@ -63,7 +69,7 @@ def _trial(row: Mapping[str, Any]) -> list[str]:
         str(row["epochs"]),
         f"{row['val_log_loss']:.4f}",
         f"{row['val_calibrated_log_loss']:.4f}",
-        percent(row["val_accuracy"]),
+        _accuracy(row),
         f"{row['worse_than_best']:+.4f} ({interval})",
         percent(row["weight"]) if row["weight"] else "" if row["is_final"] else "dropped",
     ]

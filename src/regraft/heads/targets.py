@@ -1,9 +1,9 @@
-"""What a head predicts: a column of the manifest, its labels, its loss and its probabilities.
+"""Classes that a head predicts: a column of the manifest, its labels, their loss and their probabilities.
 
 Knows nothing of backbones, files or how a head is trained.
 """
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,6 +25,16 @@ class BinaryTarget(BaseModel):
         """Logits a head must give."""
         return 1
 
+    @property
+    def num_labels(self) -> int:
+        """Columns of what is learnt."""
+        return 1
+
+    @property
+    def answer_names(self) -> tuple[str, ...]:
+        """Names of the columns of `answers`."""
+        return self.label_names
+
     def loss(
         self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float, weights: "Tensor | None" = None
     ) -> "Tensor":
@@ -44,7 +54,14 @@ class BinaryTarget(BaseModel):
         targets = labels.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
         return functional.binary_cross_entropy_with_logits(logits.squeeze(1), targets, weights)
 
-    def probabilities(self, logits: "Tensor") -> "Tensor":
+    def losses(self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float) -> "Tensor":
+        """As `loss`, `(B,)`: of each image."""
+        from torch.nn import functional
+
+        targets = labels.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
+        return functional.binary_cross_entropy_with_logits(logits.squeeze(1), targets, reduction="none")
+
+    def answers(self, logits: "Tensor") -> "Tensor":
         """`(B, 1)` logits to `(B, 2)` float64 probabilities; rows sum to 1."""
         import torch
 
@@ -66,6 +83,16 @@ class MulticlassTarget(BaseModel):
         """Logits a head must give."""
         return len(self.label_names)
 
+    @property
+    def num_labels(self) -> int:
+        """Columns of what is learnt."""
+        return 1
+
+    @property
+    def answer_names(self) -> tuple[str, ...]:
+        """Names of the columns of `answers`."""
+        return self.label_names
+
     def loss(
         self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float, weights: "Tensor | None" = None
     ) -> "Tensor":
@@ -80,19 +107,20 @@ class MulticlassTarget(BaseModel):
         Returns:
             A scalar, in nats.
         """
-        from torch.nn import functional
-
-        losses = functional.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="none")
+        losses = self.losses(logits, labels, label_smoothing=label_smoothing)
         return (losses if weights is None else losses * weights).mean()
 
-    def probabilities(self, logits: "Tensor") -> "Tensor":
+    def losses(self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float) -> "Tensor":
+        """As `loss`, `(B,)`: of each image."""
+        from torch.nn import functional
+
+        return functional.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="none")
+
+    def answers(self, logits: "Tensor") -> "Tensor":
         """`(B, K)` logits to `(B, K)` float64 probabilities; rows sum to 1."""
         import torch
 
         return torch.softmax(logits.double(), dim=1)
-
-
-Target = Annotated[BinaryTarget | MulticlassTarget, Field(discriminator="kind")]
 
 
 def target_for(column: str, label_names: tuple[str, ...]) -> BinaryTarget | MulticlassTarget:

@@ -82,7 +82,7 @@ def index_images(
     )
     others = [column for column in listing.columns if column not in INDEX_COLUMNS]
     types = {"id": "int64", "camera": "str", "taken_at": "str"}
-    image_index = image_index[[*INDEX_COLUMNS, *others]].astype(types)
+    image_index = image_index[[*INDEX_COLUMNS, *others]].astype(types).copy()  # of a piece
     report = {
         "num_listed": len(listing),
         "num_images": len(image_index),

@@ -3,15 +3,16 @@
 Opens no image: what it says of them, the index said.
 """
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import pandas as pd
 
 from regraft.images.faults import ManifestError, join_faults, show_first
 from regraft.images.splits import SPLITS, SplitOptions, assign_splits
+from regraft.images.target_columns import PREFIX, AnyColumns, describe_targets, to_fractions
 
-__all__ = ["TARGET", "ManifestError", "build_manifest"]
+__all__ = ["TARGET", "ManifestError", "add_targets", "build_manifest"]
 
 TARGET: Final = "label"
 
@@ -64,6 +65,52 @@ def build_manifest(
     manifest = image_index.assign(**{TARGET: labels.map(number_of_label).astype("int64")}, split=splits)
     manifest.insert(list(manifest.columns).index(TARGET) + 1, f"{TARGET}_name", labels)
     return manifest, {TARGET: label_names}
+
+
+def add_targets(
+    manifest: pd.DataFrame, targets: Mapping[str, AnyColumns], *, min_images_per_class: int
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """Number the classes of targets, and put points on the scale of their images.
+
+    Args:
+        manifest: As `build_manifest` returns it, with columns `target_…` as the source gives them.
+        targets: By name; empty where one label is learnt.
+        min_images_per_class: A class with fewer readable images stops the run.
+
+    Returns:
+        The manifest with `target_<name>` as int64 and `target_<name>.name` beside it, points as fractions of width
+        and height; and what there is to be learnt, see `describe_targets`.
+
+    Raises:
+        ManifestError: If a target has one class, classes have too few images or none in some split, or points lie
+            outside their image by more than it is large.
+    """
+    described, faults = describe_targets(targets, manifest), list[str]()
+    for target in described:
+        column = PREFIX + target["name"]
+        if target["kind"] == "classes":
+            names, labels = target["label_names"], manifest[column].astype("str")
+            if len(names) < 2:
+                faults.append(f"target {target['name']!r} has one class: {names[0]!r}.")
+                continue
+            counts = pd.crosstab(labels, manifest["split"]).reindex(columns=list(SPLITS), fill_value=0)
+            found = _find_thin_classes(counts, min_images_per_class)
+            faults += [f"target {target['name']!r}: {fault}" for fault in found]
+            numbers = labels.map({name: number for number, name in enumerate(names)}).astype("int64")
+            manifest = manifest.assign(**{column: numbers, f"{column}.name": labels})
+        elif target["kind"] == "points":
+            fractions = to_fractions(manifest, target)
+            is_far = pd.concat([(one < -1) | (one > 2) for one in fractions.values()], axis=1).any(axis=1)
+            if is_far.any():
+                far = manifest.loc[is_far, "path"].tolist()
+                faults.append(
+                    f"target {target['name']!r}: points of {len(far)} images lie far outside them: {show_first(far)}. "
+                    "They are to be given in pixels of the image."
+                )
+            manifest = manifest.assign(**fractions)
+    if faults:
+        raise ManifestError(join_faults(faults))
+    return manifest, described
 
 
 def _find_thin_classes(num_images: pd.DataFrame, min_images_per_class: int) -> list[str]:

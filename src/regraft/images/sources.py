@@ -5,9 +5,9 @@ here.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from regraft.images import elpv
 from regraft.images.faults import SourceError, show_first
@@ -15,6 +15,7 @@ from regraft.images.file_names import is_storable
 from regraft.images.folders import list_class_folders, list_skipped
 from regraft.images.soft_labels import SOFT_PREFIX, WEIGHT
 from regraft.images.tables import list_csv
+from regraft.images.target_columns import AnyColumns, TargetColumns, TargetName, find_taken_names
 
 if TYPE_CHECKING:  # a listing needs pandas, the options alone do not: `kedro --help` stays fast
     import pandas as pd
@@ -43,6 +44,10 @@ class _Source(BaseModel):
 
     def demo_files(self) -> dict[str, Path]:
         """Files that an installed package brings for this source."""
+        return {}
+
+    def target_columns(self) -> dict[str, AnyColumns]:
+        """What is to be learnt instead of one label, by name; empty for one label."""
         return {}
 
     def notes(self) -> tuple[str, ...]:
@@ -74,7 +79,8 @@ class CsvSource(_Source):
     `images` may be a folder or the shards it was packed into. Every value is text (`NA` is a label like any
     other). An image without a group is related to no other. Where labels are uncertain, `probability_columns` names
     the column of each label's probability (of two labels, one is enough); `weight_column` that of what an image counts
-    in training.
+    in training. Where several things are to be learnt of an image, `targets` names them and their columns, and there is
+    no label column.
     """
 
     kind: Literal["csv"] = "csv"
@@ -86,12 +92,29 @@ class CsvSource(_Source):
     split_column: str | None = None
     probability_columns: dict[str, str] = {}
     weight_column: str | None = None
+    targets: dict[TargetName, TargetColumns] = {}
+
+    @model_validator(mode="after")
+    def _check_targets_stand_alone(self) -> Self:
+        if not self.targets:
+            return self
+        given = {"label_column", "probability_columns"} & self.model_fields_set
+        if unfit := [name for name in sorted(given) if getattr(self, name)]:
+            raise ValueError(
+                f"targets and {' and '.join(unfit)}: name what is to be learnt in one place, the classes of a label "
+                "column as a target of kind 'classes'"
+            )
+        if taken := find_taken_names(self.targets):
+            raise ValueError(
+                f"targets cannot be called {', '.join(taken)}: other columns are; take other names"
+            )
+        return self
 
     def list_rows(self) -> list[Row]:
         """A row a line of the CSV."""
         columns = {
             "path": self.path_column,
-            "label": self.label_column,
+            "label": None if self.targets else self.label_column,
             "group": self.group_column,
             "split": self.split_column,
             **{SOFT_PREFIX + label: column for label, column in self.probability_columns.items()},
@@ -102,7 +125,12 @@ class CsvSource(_Source):
             self.path.parent if self.images is None else self.images,
             columns,
             probability_columns=self.probability_columns,
+            targets=self.targets,
         )
+
+    def target_columns(self) -> dict[str, AnyColumns]:
+        """What is to be learnt instead of one label, by name."""
+        return dict(self.targets)
 
 
 class ElpvSource(_Source):
@@ -197,7 +225,7 @@ def list_images(source: FolderSource | CsvSource | ElpvSource) -> "pd.DataFrame"
             f"names not in UTF-8 or with a carriage return, rename them: {show_first(unprintable)}"
         )
     listing = pd.DataFrame(rows)
-    return listing.astype(dict.fromkeys(LISTING_COLUMNS, "str"))
+    return listing.astype(dict.fromkeys(LISTING_COLUMNS, "str")).copy()  # of a piece, however many columns
 
 
 def label_order(source: FolderSource | CsvSource | ElpvSource) -> tuple[str, ...]:

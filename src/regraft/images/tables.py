@@ -7,7 +7,7 @@ import csv
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,7 @@ from regraft.images.folders import quote_path, require_file, require_folder
 from regraft.images.shards import find_packed
 from regraft.images.soft_labels import SOFT_PREFIX, WEIGHT, read_numbers
 from regraft.images.splits import find_unknown_splits
+from regraft.images.target_columns import PREFIX, AnyColumns, read_targets
 
 Row = dict[str, Any]
 
@@ -27,6 +28,7 @@ def list_csv(
     columns: Mapping[str, str | None],
     *,
     probability_columns: Mapping[str, str] = MappingProxyType({}),
+    targets: Mapping[str, AnyColumns] = MappingProxyType({}),
 ) -> list[Row]:
     """Read the rows of a CSV with a header line; every value is text, and blanks around it are dropped.
 
@@ -36,10 +38,12 @@ def list_csv(
         columns: The CSV's column for `path`, `label`, `group` and `split`, None for one that it does not have; for
             `soft_<label>` of the labels below, and for `weight`, if it has one.
         probability_columns: Labels whose probability is given, and the column that it stands in.
+        targets: What is to be learnt instead of one label, by name; `columns` then has none for `label`.
 
     Returns:
         A row a line with these keys, in file order; `path` is posix with the folder in front. An empty
-        group is None.
+        group is None. Of targets, `target_<name>`, of points `target_<name>.x0`, `target_<name>.y0` and so on; `label`
+        then is what images are split by, see `read_targets`.
 
     Raises:
         SourceError: If files, columns or values are missing, a file has two labels or two rows, or a split is
@@ -47,11 +51,12 @@ def list_csv(
     """
     require_file(path, "ingest.source.path")
     require_folder(folder, "ingest.source.images")
-    rows, faults = _read_rows(path, columns)
+    rows, keys, faults = _read_rows(path, columns, targets)
     for row in rows:
         row["path"] = Path(os.path.normpath(folder / str(row["path"]))).as_posix()
     faults += _find_contradictions(rows)
     faults += _find_missing_files(rows, folder)
+    faults += read_targets(rows, targets, keys)
     faults += read_numbers(rows, probability_columns, has_weight=WEIGHT in columns)
     if columns["split"] is not None:
         faults += find_unknown_splits([row["split"] for row in rows])
@@ -62,14 +67,21 @@ def list_csv(
     return rows
 
 
-def _read_rows(path: Path, columns: Mapping[str, str | None]) -> tuple[list[Row], list[str]]:
-    """Rows as written, and what is wrong with single lines; a column that is not there stops at once."""
+def _read_rows(
+    path: Path, columns: Mapping[str, str | None], targets: Mapping[str, AnyColumns]
+) -> tuple[list[Row], dict[str, list[str]], list[str]]:
+    """Rows as written, the keys of each target in them, and what is wrong with single lines; a column that is not
+    there stops at once."""
     rows: list[Row] = []
+    keys: dict[str, list[str]] = {}
     uneven, incomplete = [], []
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = csv.reader(file, strict=True)
             header = [name.strip() for name in next(lines, [])]
+            of_targets = {name: target.of_header(header) for name, target in targets.items()}
+            keys = {name: _keys(name, targets[name], of_targets[name]) for name in targets}
+            columns = {**columns, **_joined(keys, of_targets)}
             if faults := _find_column_faults(columns, header):
                 raise SourceError(f"{path.as_posix()}: {join_faults(faults)}")
             positions = {key: header.index(name) for key, name in columns.items() if name is not None}
@@ -81,7 +93,7 @@ def _read_rows(path: Path, columns: Mapping[str, str | None]) -> tuple[list[Row]
                     continue
                 found = {key: values[position].strip() or None for key, position in positions.items()}
                 row: Row = dict.fromkeys(columns) | found
-                if row["path"] is None or row["label"] is None:
+                if row["path"] is None or (row["label"] is None and not targets):
                     incomplete.append(f"line {lines.line_num}")
                 else:
                     rows.append(row)
@@ -93,8 +105,20 @@ def _read_rows(path: Path, columns: Mapping[str, str | None]) -> tuple[list[Row]
             f"{len(uneven)} lines have not {len(header)} values as the header: {show_first(uneven)}"
         )
     if incomplete:
-        faults.append(f"{len(incomplete)} lines have no path or no label: {show_first(incomplete)}")
-    return rows, faults
+        missing = "no path" if targets else "no path or no label"
+        faults.append(f"{len(incomplete)} lines have {missing}: {show_first(incomplete)}")
+    return rows, keys, faults
+
+
+def _keys(name: str, target: AnyColumns, columns: Sequence[str]) -> list[str]:
+    """What a row calls the columns of a target."""
+    if target.kind != "points":
+        return [PREFIX + name]
+    return [f"{PREFIX}{name}.{'xy'[place % 2]}{place // 2}" for place in range(len(columns))]
+
+
+def _joined(keys: Mapping[str, Sequence[str]], columns: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    return {key: column for name in keys for key, column in zip(keys[name], columns[name], strict=True)}
 
 
 def _find_column_faults(columns: Mapping[str, str | None], header: list[str]) -> list[str]:
@@ -103,13 +127,20 @@ def _find_column_faults(columns: Mapping[str, str | None], header: list[str]) ->
     for key, name in columns.items():
         if name is not None and header.count(name) != 1:
             fault = f"{header.count(name)} columns" if name in header else "no column"
-            option = "probability_columns" if key.startswith(SOFT_PREFIX) else f"{key}_column"
+            option = _option_of(key)
             faults.append(f"{fault} {name!r} (ingest.source.{option}).{suggest_near(name, header)}")
     if faults:
         separator = " Is the separator a comma?" if len(header) == 1 else ""
         names = ", ".join(map(repr, header)) or "none, the file is empty"
         faults.append(f"the columns are: {names}.{separator}")
     return faults
+
+
+def _option_of(key: str) -> str:
+    """Which key of `ingest.source` names the column of a row's key."""
+    if key.startswith(SOFT_PREFIX):
+        return "probability_columns"
+    return "targets" if key.startswith(PREFIX) else f"{key}_column"
 
 
 def _find_contradictions(rows: list[Row]) -> list[str]:

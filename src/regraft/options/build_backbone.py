@@ -22,7 +22,7 @@ class BuildBackboneOptions(Options):
         weights: Pretrained (by name, null for the default), from a file, or random.
         cut: The last stage kept; null keeps all; `auto` leaves it to probes of every depth where the head is put on.
         pooling: What is kept of each stage's activation: each channel's mean over the positions, with its
-            deviation or the channels' covariance.
+            deviation, the channels' covariance, or its means over a grid of places.
         views: Views of the images that the head learns from; the same words as `fine_tune.views`.
         batch_size: Images a forward pass, frozen; `auto` goes by their size and the device.
     """
@@ -30,7 +30,7 @@ class BuildBackboneOptions(Options):
     name: str
     weights: WeightsOptions
     cut: str | None
-    pooling: Literal["mean", "mean_and_deviation", "mean_and_covariance"] = "mean"
+    pooling: Literal["mean", "mean_and_deviation", "mean_and_covariance", "mean_and_grid"] = "mean"
     views: Literal["identity", "mirror", "flips", "dihedral"] = "identity"
     batch_size: BatchSize
 

@@ -5,7 +5,7 @@ Knows which key belongs to which schema; reads no files.
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -23,6 +23,7 @@ from regraft.options.predict import PredictOptions
 from regraft.options.probe import ProbeOptions
 from regraft.options.register import RegisterOptions
 from regraft.options.schema import Options
+from regraft.options.several import pipeline_misfits, several_misfits
 from regraft.options.sweep import SweepOptions
 from regraft.options.train_head import TrainHeadOptions
 
@@ -79,6 +80,23 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         faults += _misfits(
             valid["build_backbone"], valid.get("train_head"), valid.get("fine_tune"), valid.get("normalize")
         )
+    _refuse(faults + several_misfits(valid))
+
+
+def check_steps(parameters: Mapping[str, Any], steps: set[str]) -> None:
+    """Refuse steps that the configuration does not allow.
+
+    Args:
+        parameters: As `check_parameters` has accepted them.
+        steps: Those that are to run.
+
+    Raises:
+        OptionsError: Naming all of them.
+    """
+    _refuse(pipeline_misfits({"ingest": IngestOptions.model_validate(parameters["ingest"])}, steps))
+
+
+def _refuse(faults: Sequence[str]) -> None:
     if len(faults) == 1:
         raise OptionsError(f"1 fault in the configuration: {faults[0]}")
     if faults:

@@ -22,7 +22,7 @@ class PredictOptions(Options):
         path_column: Of the CSV.
         model: A classifier's file, `models:/NAME@champion` or `models:/NAME/VERSION`, or `pretrained`: the network of
             `build_backbone` as its publisher trained it, with ImageNet's 1,000 labels.
-        top: Labels told a file, the most probable first.
+        top: Labels told a file, the most probable first; of several targets every answer is told.
         batch_size: Images a forward pass; `auto` goes by their size and the device.
     """
 

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from regraft.images.target_columns import PREFIX
 from regraft.registry.receipt import Receipt, dotted
+from regraft.registry.recorded_answers import Target, recorded_targets, said_columns
 
 _NUM_SHOWN = 5
 _MISSING = object()
@@ -40,16 +42,18 @@ def parameter_differences(was: Receipt, now: Receipt) -> list[str]:
 
 
 def image_differences(was: pd.DataFrame, now: pd.DataFrame) -> list[str]:
-    """By path: images gone and new, other bytes, another label, group or split."""
+    """By path: images gone and new, other bytes, another label, target, group or split."""
     was, now = was.set_index("path"), now.set_index("path")
     gone, new = was.index.difference(now.index), now.index.difference(was.index)
     common = was.index.intersection(now.index)
     was, now = was.loc[common].fillna(""), now.loc[common].fillna("")
+    targets = [name for name in was.columns if name.startswith(PREFIX) and name in now.columns]
     named = {
         "missing": gone,
         "new": new,
         "with other bytes": common[was["sha256"] != now["sha256"]],
         "with another label": common[was["label"] != now["label"]],
+        "with another target": common[(was[targets] != now[targets]).any(axis=1)],
         "of another group": common[was["group"] != now["group"]],
         "in another split": common[was["split"] != now["split"]],
     }
@@ -95,22 +99,53 @@ def model_differences(was: Receipt, now: Receipt) -> list[str]:
 
 
 def prediction_differences(was: pd.DataFrame, now: pd.DataFrame) -> list[str]:
-    """Of images predicted both times: how many get another label, and how far probabilities moved."""
+    """Of images predicted both times: how many get another label, or other answers to several targets, and how far
+    probabilities and numbers moved."""
+    several = recorded_targets(was)
     was, now = (table.drop_duplicates("sha256").set_index("sha256") for table in (was, now))
     common = was.index.intersection(now.index)
-    columns = [name for name in was.columns if name.startswith("p_") and name in now.columns]
     before, after = was.loc[common], now.loc[common]
-    num_other = int((before["predicted_name"] != after["predicted_name"]).sum())
-    gap = np.abs(before[columns].to_numpy(float) - after[columns].to_numpy(float)).max(initial=0.0)
-    told = [
-        f"Of {len(common):,} images predicted both times {num_other:,} get another label; probabilities differ "
-        f"by up to {gap:.2g}."
-    ]
+    told = [_target_differences(before, after, several) if several else _label_differences(before, after)]
     if len(common) < max(len(was), len(now)):
         told.append(
             f"There were {len(was):,} images predicted and are {len(now):,}, {len(common):,} of them the same."
         )
     return told
+
+
+def _label_differences(before: pd.DataFrame, after: pd.DataFrame) -> str:
+    num_other = int((before["predicted_name"] != after["predicted_name"]).sum())
+    columns = [name for name in before.columns if name.startswith("p_") and name in after.columns]
+    return (
+        f"Of {len(before):,} images predicted both times {num_other:,} get another label; probabilities differ "
+        f"by up to {_gap(before, after, columns):.2g}."
+    )
+
+
+def _target_differences(before: pd.DataFrame, after: pd.DataFrame, targets: Sequence[Target]) -> str:
+    """One sentence, target by target; a number or a point that is not the same to the last bit is another one."""
+    parts = []
+    for target in targets:
+        name, columns = target["name"], said_columns(target)
+        if not set(columns) <= set(after.columns):
+            parts.append(f"{name} is not told again")
+        elif target["kind"] == "classes":
+            is_other = before[f"{name}.predicted_name"] != after[f"{name}.predicted_name"]
+            parts.append(
+                f"{int(is_other.sum()):,} get another {name} (probabilities differ by up to "
+                f"{_gap(before, after, columns):.2g})"
+            )
+        else:
+            is_other = (before[columns] != after[columns]).any(axis=1)
+            parts.append(
+                f"{int(is_other.sum()):,} get another {name} (by up to {_gap(before, after, columns):.2g})"
+            )
+    return f"Of {len(before):,} images predicted both times {'; '.join(parts)}."
+
+
+def _gap(before: pd.DataFrame, after: pd.DataFrame, columns: Sequence[str]) -> float:
+    gaps = np.abs(before[list(columns)].to_numpy(float) - after[list(columns)].to_numpy(float))
+    return float(gaps.max(initial=0.0))
 
 
 def metric_differences(was: Mapping[str, float], now: Mapping[str, float]) -> list[str]:

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from regraft.registry.card_text import bullets, some_names, table, with_interval
+from regraft.registry.several_card import limits_of_several, table_of_several
+
 _MODELS = {"probe": "Probe", "fine_tuned": "Fine-tuned"}
 _FRACTIONS = {
     "accuracy": "Accuracy",
@@ -51,8 +54,8 @@ def model_card(
     """Write the card.
 
     Args:
-        metrics: What was measured on val and test: see `evaluation.measure`.
-        registration: What `decide_promotion` gave.
+        metrics: What was measured on val and test: see `evaluation.measure`, or `evaluation.several.measure`.
+        registration: What `decide_promotion` or `decide_several` gave.
         ingest_report: `num_unreadable`, `excluded`, `duplicates`, `duplicates_with_two_labels`; what is not
             there is not told.
         facts: All else.
@@ -63,13 +66,13 @@ def model_card(
     model = registration["model"]
     sections = {
         "Result": _result(metrics, model),
-        "Intended use and limits": _bullets(_limits(metrics, model)),
+        "Intended use and limits": bullets(_limits(metrics, model)),
         "How to load it": f"```python\n{facts.loading.strip()}\n```",
         "Data": _data(metrics, ingest_report, facts.data_notes),
         "Backbone": _rows(facts.backbone),
         "Preprocessing": _rows(facts.preprocessing),
         "Training": _rows(dict(_dotted(facts.settings))),
-        "Why this model": _bullets(registration["reasons"]),
+        "Why this model": bullets(registration["reasons"]),
     }
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
     kind = "probe, a new head on frozen features" if model == "probe" else "fine-tuned model"
@@ -78,18 +81,20 @@ def model_card(
 
 def _result(metrics: Mapping[str, Any], model: str) -> str:
     """The registered model beside the other one, and what needs no pixels."""
-    resampling = metrics["resampling"]
     other = next(name for name in _MODELS if name != model)
+    models = {model: f"{_MODELS[model]} (registered)", other: _MODELS[other]}
+    if metrics.get("targets"):
+        return (
+            f"{table_of_several(metrics, models)}\n\n{_in_brackets(metrics)} The last three columns are reached "
+            "without looking at a pixel."
+        )
     lines = [
-        _row(["Test", f"{_MODELS[model]} (registered)", _MODELS[other]]),
-        _row(["---", "---:", "---:"]),
+        [title, *(with_interval(metrics["test"][which][name], name in _FRACTIONS) for which in models)]
+        for name, title in {**_FRACTIONS, **_LOSSES}.items()
     ]
-    for name, title in {**_FRACTIONS, **_LOSSES}.items():
-        estimates = (metrics["test"][which][name] for which in (model, other))
-        lines.append(_row([title, *(_with_interval(estimate, name in _FRACTIONS) for estimate in estimates)]))
     baselines = metrics["baselines"]
     without_pixels = [
-        f"{title} {_with_interval(baselines[name]['accuracy'], is_fraction=True)}"
+        f"{title} {with_interval(baselines[name]['accuracy'], is_fraction=True)}"
         for name, title in (
             ("majority_class", "the most frequent class"),
             ("group_majority", "the majority of the image's group"),
@@ -97,18 +102,30 @@ def _result(metrics: Mapping[str, Any], model: str) -> str:
         )
         if baselines[name]["accuracy"]["value"] is not None
     ]
+    return (
+        f"{table(['Test', *models.values()], lines, are_numbers=True)}\n\n{_in_brackets(metrics)} "
+        f"Accuracy without looking at a pixel: {', '.join(without_pixels)}."
+    )
+
+
+def _in_brackets(metrics: Mapping[str, Any]) -> str:
+    """What the intervals are."""
+    resampling = metrics["resampling"]
     drawn = "whole groups" if resampling["test"]["unit"] == "group" else "images"
-    return "\n".join(lines) + (
-        f"\n\nOn {metrics['num_images']['test']:,} test images; in brackets "
+    return (
+        f"On {metrics['num_images']['test']:,} test images; in brackets "
         f"{100 * resampling['confidence']:g} % bootstrap intervals over {resampling['num_resamples']:,} "
-        f"resamples of {drawn}. Accuracy without looking at a pixel: {', '.join(without_pixels)}."
+        f"resamples of {drawn}."
     )
 
 
 def _limits(metrics: Mapping[str, Any], model: str) -> Iterator[str]:
     """What the numbers do and do not speak for."""
-    names = metrics["label_names"]
-    yield f"Every image gets one of {len(names)} labels ({_names(names)}), also one that shows none of them."
+    if metrics.get("targets"):
+        scope, *others = limits_of_several(metrics, model, few_images=_FEW_IMAGES)
+    else:
+        scope, *others = _limits_of_label(metrics, model)
+    yield scope
     if metrics["resampling"]["test"]["unit"] == "group":
         yield "The test images are of groups not trained on: the result speaks of new groups of this kind."
     else:
@@ -117,13 +134,20 @@ def _limits(metrics: Mapping[str, Any], model: str) -> Iterator[str]:
             "not of another camera, place or time."
         )
     yield "Measured on one trained model against the given labels, which are taken as true."
+    yield from others
+    yield from metrics["notes"]
+
+
+def _limits_of_label(metrics: Mapping[str, Any], model: str) -> Iterator[str]:
+    """What the numbers of one label do not speak for."""
+    names = metrics["label_names"]
+    yield f"Every image gets one of {len(names)} labels ({some_names(names)}), also one that shows none of them."
     counts = metrics["class_counts"]["test"]
     few = [f"{name} ({count})" for name, count in counts.items() if count < _FEW_IMAGES]
     if few:
-        yield f"Few test images, so little is known: {_names(few)}."
+        yield f"Few test images, so little is known: {some_names(few)}."
     gap = metrics["test"][model]["expected_calibration_error"]["value"]
     yield f"Its confidence is off by {100 * gap:.1f} percentage points on average."
-    yield from metrics["notes"]
 
 
 def _data(metrics: Mapping[str, Any], ingest_report: Mapping[str, Any], notes: Sequence[str]) -> str:
@@ -134,7 +158,7 @@ def _data(metrics: Mapping[str, Any], ingest_report: Mapping[str, Any], notes: S
         for name in metrics["label_names"]
     ]
     rows.append(["**all**", *(f"**{metrics['num_images'][split]:,}**" for split in splits)])
-    table = [_row(["Class", *splits]), _row(["---", "---:", "---:", "---:"]), *map(_row, rows)]
+    heading = ["Split by" if metrics.get("targets") else "Class", *splits]
     sentences = [
         f"{what}: {number}."
         for number, what in (
@@ -148,23 +172,9 @@ def _data(metrics: Mapping[str, Any], ingest_report: Mapping[str, Any], notes: S
         )
         if number
     ]
-    return "\n".join(table) + "".join(f"\n\n{part}" for part in [_bullets([*notes, *sentences])] if part)
-
-
-def _names(names: Sequence[str], limit: int = 20) -> str:
-    """Names in a row, cut with a count where there are many."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
-
-
-def _with_interval(estimate: Mapping[str, Any], is_fraction: bool) -> str:
-    """`92.5 % (90.5 to 94.5)`, or without percent; a dash where it is not defined."""
-    value, low, high = estimate["value"], estimate["low"], estimate["high"]
-    if value is None:
-        return "–"
-    scale, digits, unit = (100, 1, " %") if is_fraction else (1, 3, "")
-    text = f"{scale * value:.{digits}f}{unit}"
-    return text if low is None else f"{text} ({scale * low:.{digits}f} to {scale * high:.{digits}f})"
+    return table(heading, rows, are_numbers=True) + "".join(
+        f"\n\n{part}" for part in [bullets([*notes, *sentences])] if part
+    )
 
 
 def _dotted(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -178,15 +188,5 @@ def _dotted(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
 
 def _rows(facts: Mapping[str, Any]) -> str:
     """A table of names and values."""
-    lines = [_row([f"`{key}`", str(value)]) for key, value in facts.items()]
-    return "\n".join([_row(["Name", "Value"]), _row(["---", "---"]), *lines])
-
-
-def _row(cells: Sequence[str]) -> str:
-    """A line of a table; what would end a cell or the line is defused."""
-    return "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"
-
-
-def _bullets(sentences: Iterator[str] | Sequence[str]) -> str:
-    """A list."""
-    return "\n".join(f"* {sentence}" for sentence in sentences)
+    lines = [[f"`{key}`", str(value)] for key, value in facts.items()]
+    return table(["Name", "Value"], lines, are_numbers=False)

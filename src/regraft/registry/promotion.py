@@ -1,28 +1,32 @@
-"""Which of probe and fine-tuned model is registered, and whether it replaces the champion.
+"""Which of probe and fine-tuned model is registered, and whether it replaces the champion, where they tell one label.
 
 Knows metrics and predictions as plain data: no registry's client, no version, no run, no clock.
 """
 
-import difflib
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from regraft.registry.paired import PairedComparison, compare_paired
+from regraft.registry.pairing import (
+    MODELS,
+    REQUIREMENTS,
+    ComparisonError,
+    Requirement,
+    check_choices,
+    check_tables,
+    image_obstacles,
+    make_decision,
+    num_in_common,
+    rows_of_test,
+)
 from regraft.registry.reasons import TOLERATED_LOSS, warnings, why_compared, why_selected
+from regraft.registry.recorded_answers import names_text, recorded_targets, target_text
 
-Requirement = Literal["better", "significantly_better"]
-
-_MODELS = ("probe", "fine_tuned")
 _HIGHER_IS_BETTER = {"log_loss": False, "accuracy": True}
-_REQUIREMENTS = ("better", "significantly_better")
 _COLUMNS = ("sha256", "split", "label_name", "group", "model", "predicted_name")
-
-
-class ComparisonError(ValueError):
-    """Predictions or settings with which no decision can be made: all faults."""
 
 
 def decide_promotion(
@@ -58,7 +62,7 @@ def decide_promotion(
             predicted_name, p_<label name>.
         metrics: What was measured on them: `val`, `test` by model and metric, `baselines`, `resampling`.
         champion_predictions: The same columns, of the champion's one model (`registered_predictions` made it
-            when it was registered); None if there is no champion.
+            when it was registered); None if there is no champion. One that tells several targets stays.
         selection_metric: `log_loss` or `accuracy`.
         num_resamples: Of bootstrap and sign-flip test.
         confidence: Of the interval, for instance 0.95.
@@ -83,12 +87,12 @@ def decide_promotion(
         is_promoted = True
         reasons.append("There is no champion yet, so it becomes the first.")
     else:
-        candidate = _test_rows(predictions[predictions["model"] == model])
-        champion = _test_rows(champion_predictions)
+        candidate = rows_of_test(predictions[predictions["model"] == model])
+        champion = rows_of_test(champion_predictions)
         obstacles = _obstacles(predictions, champion_predictions, candidate, champion)
         comparison = {
             "num_images": len(candidate),
-            "num_images_in_common": int(candidate["sha256"].isin(champion["sha256"]).sum()),
+            "num_images_in_common": num_in_common(candidate, champion),
         }
         if obstacles:
             is_promoted = False
@@ -110,22 +114,15 @@ def decide_promotion(
             reasons += why_compared(
                 pairs, result, is_promoted, require, confidence, is_champion=comparison["is_champion"]
             )
-    return {
-        "model": model,
-        "selection": {key: value for key, value in selection.items() if key != "chosen"},
-        "aliases": ["challenger", "champion"] if is_promoted else ["challenger"],
-        "is_promoted": is_promoted,
-        "comparison": comparison,
-        "reasons": reasons,
-    }
+    return make_decision(selection, comparison, reasons, is_promoted=is_promoted)
 
 
 def registered_predictions(predictions: pd.DataFrame, registration: Mapping[str, Any]) -> pd.DataFrame:
     """The rows of the registered model: keep them with its version, to compare the next candidate with.
 
     Args:
-        predictions: As in `decide_promotion`.
-        registration: What `decide_promotion` gave.
+        predictions: As in `decide_promotion` or `decide_several`.
+        registration: What it gave.
     """
     rows: pd.DataFrame = predictions[predictions["model"] == registration["model"]].reset_index(drop=True)
     return rows
@@ -135,37 +132,21 @@ def _check(
     predictions: pd.DataFrame, champion: pd.DataFrame | None, selection_metric: str, require: str
 ) -> None:
     """Raise ComparisonError with all that is wrong with tables and settings."""
-    faults = []
-    for key, value, allowed in (
-        ("selection_metric", selection_metric, tuple(_HIGHER_IS_BETTER)),
-        ("require", require, _REQUIREMENTS),
-    ):
-        if value not in allowed:
-            near = difflib.get_close_matches(value, allowed, n=1, cutoff=0.5)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            faults.append(f"unknown {key} {value!r}; known: {', '.join(allowed)}.{hint}")
-    tables = {"the candidate's predictions": predictions}
-    if champion is not None:
-        tables["the champion's predictions"] = champion
-    for whose, table in tables.items():
-        missing = [column for column in _COLUMNS if column not in table.columns]
-        if missing:
-            faults.append(f"{whose} lack the columns {', '.join(missing)}")
-            continue
-        models = sorted(set(table["model"]))
-        if table is predictions and models != sorted(_MODELS):
-            faults.append(f"{whose} are of {models}; expected are {' and '.join(_MODELS)}")
-        if table is champion and len(models) != 1:
-            faults.append(f"{whose} are of {models}; expected is the one model that was registered")
-        if not (table["split"] == "test").any():
-            faults.append(f"{whose} have no image in the split 'test'")
+    choices = {
+        "selection_metric": (selection_metric, tuple(_HIGHER_IS_BETTER)),
+        "require": (require, REQUIREMENTS),
+    }
+    is_of_several = champion is not None and bool(recorded_targets(champion))
+    of_champion = _COLUMNS[:-1] if is_of_several else _COLUMNS
+    faults = check_choices(choices)
+    faults += check_tables(predictions, champion, columns=_COLUMNS, champion_columns=of_champion)
     if faults:
         raise ComparisonError(" ".join(faults))
 
 
 def _select(metrics: Mapping[str, Any], metric: str) -> dict[str, Any]:
     """The better model on val, of equals the probe."""
-    values = {model: metrics["val"][model][metric]["value"] for model in _MODELS}
+    values = {model: metrics["val"][model][metric]["value"] for model in MODELS}
     higher_is_better = _HIGHER_IS_BETTER[metric]
     gain = values["fine_tuned"] - values["probe"]
     chosen = "fine_tuned" if (gain if higher_is_better else -gain) > 0 else "probe"
@@ -185,6 +166,12 @@ def _obstacles(
     champion: pd.DataFrame,
 ) -> list[str]:
     """Why the two cannot be compared, in sentences; empty if they can."""
+    if several := recorded_targets(champion_predictions):
+        told = names_text([target_text(target) for target in several])
+        return [
+            f"Not promoted: the champion tells {told} of an image, the candidate one label: they cannot be compared. "
+            "Set the alias by hand, or register the candidate under another name."
+        ]
     reasons = []
     ours, theirs = _label_names(predictions), _label_names(champion_predictions)
     if ours != theirs:
@@ -197,20 +184,8 @@ def _obstacles(
         reasons.append(
             f"Not promoted: candidate and champion tell different classes apart ({'; '.join(parts)})."
         )
-    num_common = int(candidate["sha256"].isin(champion["sha256"]).sum())
-    if num_common < len(candidate):
-        reasons.append(
-            f"Not promoted: of the candidate's {len(candidate)} test images only {num_common} are among the "
-            f"champion's {len(champion)} test images; it may have been trained on the others. Train the "
-            "candidate on the champion's split, or set the alias by hand."
-        )
     answers = champion.groupby("sha256")["predicted_name"].nunique()
-    num_torn = int((answers > 1).sum())
-    if num_torn:
-        reasons.append(
-            f"Not promoted: the champion's record has two different answers for {num_torn} test images."
-        )
-    return reasons
+    return reasons + image_obstacles(candidate, champion, num_torn=int((answers > 1).sum()))
 
 
 def _pairs(candidate: pd.DataFrame, champion: pd.DataFrame) -> pd.DataFrame:
@@ -238,11 +213,6 @@ def _beats(result: PairedComparison, require: str, confidence: float) -> bool:
     if require == "better":
         return result.difference > 0 and result.low > -TOLERATED_LOSS
     return result.low > 0 and result.p_value < 1 - confidence
-
-
-def _test_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the split `test`."""
-    return table[table["split"] == "test"].reset_index(drop=True)
 
 
 def _label_names(table: pd.DataFrame) -> set[str]:

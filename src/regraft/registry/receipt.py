@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from regraft.images.target_columns import PREFIX
+
 IMAGE_COLUMNS = ("path", "sha256", "label", "group", "split")
 
 
@@ -121,8 +123,10 @@ class Receipt(_Part):
 
 
 def list_images(manifest: pd.DataFrame) -> pd.DataFrame:
-    """A row an image, `IMAGE_COLUMNS`, text or missing: which images a model was made of."""
-    images = manifest.assign(label=manifest["label_name"])[list(IMAGE_COLUMNS)]
+    """A row an image, `IMAGE_COLUMNS` and the columns of several targets, text or missing: which images a model was
+    made of."""
+    targets = [column for column in manifest.columns if column.startswith(PREFIX)]
+    images = manifest.assign(label=manifest["label_name"])[[*IMAGE_COLUMNS, *targets]]
     return images.astype("str").reset_index(drop=True)
 
 

@@ -3,7 +3,7 @@
 Knows plain values only: no registry, no file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ class RegistrationRequest:
         metrics: The chosen model's final numbers, nested at will.
         images: All images it was made of, val and test included: `receipt.IMAGE_COLUMNS`.
         weights: What the backbone began with: name, source, sha256, licence.
+        targets: What it tells where that is more than one label, as `describe_targets` describes it.
     """
 
     registration: Mapping[str, Any]
@@ -34,3 +35,4 @@ class RegistrationRequest:
     metrics: Mapping[str, Any]
     images: pd.DataFrame
     weights: Mapping[str, str]
+    targets: Sequence[Mapping[str, Any]] = ()

@@ -140,7 +140,7 @@ def score_candidates(
 
 def _probabilities(head: Head, features: torch.Tensor) -> Floats:
     with torch.no_grad():
-        probabilities: Floats = head.target.probabilities(head.modules(features)).numpy()
+        probabilities: Floats = head.target.answers(head.modules(features)).numpy()
     return probabilities
 
 

@@ -46,6 +46,10 @@ class BorderInputs(Protocol):
         """Row `rows[i]` in its `views[i]`-th view for each i: `(B, C, H, W)` float32 on the computing device."""
         ...
 
+    def shown(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which view, as `apply_view` numbers them, the `views[i]`-th of row `rows[i]` is: `(B,)`."""
+        ...
+
     def pooled(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> dict[str, Tensor]:
         """Of the same images, `(B, D)` float32 pooled features of earlier stages that the head takes as well."""
         ...
@@ -66,6 +70,10 @@ class PixelInputs:
         # As the classifier predicts: the same bits.
         return _in_views(images, views).contiguous(memory_format=torch.channels_last)
 
+    def shown(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> NDArray[np.int64]:
+        """See `BorderInputs.shown`: all are there in their order."""
+        return views
+
     def pooled(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> dict[str, Tensor]:
         """No stage lies before the images."""
         return {}
@@ -80,12 +88,14 @@ class CachedInputs:
         device: Where batches are put.
         shape: Of one image's activation at the border, `(C, H, W)`.
         earlier: Widths of the pooled features of stages before the border, in depth order.
+        drawn: `(N, V)`, the number of the view that each of the arrays holds of each image.
     """
 
     arrays: tuple[NDArray[np.generic], ...]
     device: torch.device
     shape: tuple[int, ...]
     earlier: Mapping[str, int]
+    drawn: NDArray[np.int64]
 
     @property
     def num_views(self) -> int:
@@ -99,6 +109,10 @@ class CachedInputs:
         if activation.ndim == 4:
             return activation.contiguous(memory_format=torch.channels_last)
         return activation
+
+    def shown(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> NDArray[np.int64]:
+        """See `BorderInputs.shown`."""
+        return self.drawn[rows, views]
 
     def pooled(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> dict[str, Tensor]:
         """See `BorderInputs.pooled`."""
@@ -155,7 +169,8 @@ def border_inputs(
     )
     shape: tuple[int, ...] = ()
     arrays = []
-    for in_view in draw_views(len(pixels), views, views_per_image, seed=seed).T:
+    drawn = draw_views(len(pixels), views, views_per_image, seed=seed)
+    for in_view in drawn.T:
         shape, blocks = _activations(
             frozen,
             border,
@@ -168,7 +183,7 @@ def border_inputs(
         )
         arrays.append(store.get_or_compute(f"{identity}-{_name_of(in_view)}", blocks))
     widths = {stage: backbone.feature_dims[stage] for stage in before}
-    return CachedInputs(tuple(arrays), compute.device, shape, widths)
+    return CachedInputs(tuple(arrays), compute.device, shape, widths, drawn)
 
 
 def draw_views(num_images: int, views: ViewSet, per_image: int | None, *, seed: int) -> NDArray[np.int64]:

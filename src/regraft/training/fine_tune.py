@@ -15,6 +15,7 @@ from regraft.backbones.stage_choice import Unfreeze, chosen_stages
 from regraft.classifier.classifier import Classifier
 from regraft.classifier.views import ViewSet, num_views
 from regraft.images.blocks import ReadByRows, RowsOf
+from regraft.images.target_columns import label_array
 from regraft.save_points import SavePoints
 from regraft.training.balance import Balance, Shares, learning_shares
 from regraft.training.border import ArrayStore
@@ -92,13 +93,13 @@ class Labelled:
 
     Attributes:
         pixels: `(N, S, S, 3 or 1)` uint8.
-        labels: `(N,)` int64.
+        labels: `(N,)` int64, or `(N, L)` float64 of several targets.
         shares: What each image counts; None: all the same.
         targets: `(N,)` or `(N, K)` as the target's loss takes them, learnt instead of the labels; None: the labels.
     """
 
     pixels: ReadByRows
-    labels: Ints
+    labels: NDArray[Any]
     shares: Shares | None = None
     targets: NDArray[np.float32] | None = None
 
@@ -117,7 +118,7 @@ class FineTuned:
         search: A row a trial; see `search_unfreeze`. None where nothing was searched.
         coefficient: 1 is the best epoch, 0 the start.
         interpolation: A row a coefficient tried; see `interpolate`.
-        temperature: By which the logits were divided; 1 where they were left as they are.
+        temperatures: By target of classes, by which its logits were divided; none where they were left as they are.
     """
 
     classifier: Classifier
@@ -129,7 +130,12 @@ class FineTuned:
     search: list[dict[str, Any]]
     coefficient: float
     interpolation: list[dict[str, float]]
-    temperature: float
+    temperatures: Mapping[str, float]
+
+    @property
+    def temperature(self) -> float:
+        """The greatest of them; 1 where logits were left as they are."""
+        return max(self.temperatures.values(), default=1.0)
 
 
 def fine_tune(
@@ -179,7 +185,8 @@ def fine_tune(
         searched = Searched(train_stages(start, train, val, **given), settings.unfreeze, [])
     trained, unfreeze = searched.trained, searched.unfreeze
     stages = chosen_stages(unfreeze, dict(start.backbone.stages.items()), network=start.backbone.spec.name)
-    between, temperature, scores = Interpolated(trained.classifier, 1.0, []), 1.0, trained.val
+    between, scores = Interpolated(trained.classifier, 1.0, []), trained.val
+    temperatures: dict[str, float] = {}
     if trained.best_epoch > 0:
         first = stages[0] if stages else None
         seen = examples(start, first, val, "identity", settings, compute=compute, store=store)
@@ -196,8 +203,8 @@ def fine_tune(
             )
             scores = next(scores_of(row) for row in between.rows if row["coefficient"] == between.coefficient)
         if settings.calibrate and between.coefficient > 0:
-            temperature = calibrate(between.classifier, first, seen, **passes)
-            if temperature > 1:
+            temperatures = calibrate(between.classifier, first, seen, **passes)
+            if max(temperatures.values(), default=1) > 1:
                 scores = {**scores, "val_log_loss": scores["val_calibrated_log_loss"]}
     tuned = between.classifier.cpu()
     receipt = stage_receipt(
@@ -216,8 +223,19 @@ def fine_tune(
         search=searched.rows,
         coefficient=between.coefficient,
         interpolation=between.rows,
-        temperature=temperature,
+        temperatures=temperatures,
     )
+
+
+def labelled_several(
+    pixels: NDArray[np.uint8], manifest: pd.DataFrame, split: str, targets: Sequence[Mapping[str, Any]]
+) -> Labelled:
+    """The images of a split with several targets, as `describe_targets` describes them; see `labelled`."""
+    rows = np.flatnonzero(manifest["split"] == split)
+    images = manifest.iloc[rows]
+    labels, ones = label_array(images, targets), np.ones(len(rows))
+    weights = given_weights(images) if split == "train" else ones
+    return Labelled(RowsOf(pixels, rows), labels, Shares(weights, ones), labels.astype(np.float32))
 
 
 def num_trained(classifier: Classifier, unfreeze: Unfreeze) -> Mapping[str, int]:

@@ -75,11 +75,7 @@ def fit_head(
     Raises:
         NotConvergedError: If the convergence criterion was not met.
     """
-    (column, names), *others = label_names.items()
-    if others:
-        raise ValueError(
-            f"one target can be learnt so far, the manifest has {len(label_names)}: {list(label_names)}"
-        )
+    ((column, names),) = label_names.items()
     target = target_for(column, tuple(names))
     stages = tuple(stages or (list(feature_dims)[-1],))
     feature_dim = sum(feature_dims[stage] for stage in stages)

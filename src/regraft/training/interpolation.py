@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from regraft.classifier.classifier import Classifier
+from regraft.training.answer_scores import score_answers
 from regraft.training.measuring import predict_examples
 from regraft.training.reproducibility import Compute
-from regraft.training.scoring import SelectionMetric, cost_of, score
+from regraft.training.scoring import SelectionMetric, cost_of
 from regraft.training.tuning_loop import Examples
 
 _GRID = tuple(step / 10 for step in range(11))
@@ -26,7 +27,7 @@ class Interpolated:
     Attributes:
         classifier: On the computing device.
         coefficient: 0 is the probe, 1 the fine-tuned model.
-        rows: `coefficient` and the scores of `score`; none where nothing was measured.
+        rows: `coefficient` and the scores of `score_answers`; none where nothing was measured.
     """
 
     classifier: Classifier
@@ -62,7 +63,7 @@ def interpolate(
     """
     rows = []
     for one in _GRID if coefficient == "auto" else (coefficient,):
-        probabilities = predict_examples(
+        answers = predict_examples(
             on_the_line(start, tuned, one),
             first_stage,
             val.inputs,
@@ -70,7 +71,8 @@ def interpolate(
             batch_size=batch_size,
             compute=compute,
         )
-        rows.append({"coefficient": one, **score(probabilities, val.labels, val.shares.weights)})
+        scores = score_answers(tuned.target, answers, val.labels, val.shares.weights)
+        rows.append({"coefficient": one, **scores})
     costs = [cost_of(row, metric) for row in rows]
     best = len(rows) - 1 - int(np.argmin(costs[::-1]))
     chosen = rows[best]["coefficient"]

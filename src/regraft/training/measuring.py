@@ -65,7 +65,7 @@ def predict_examples(
             logits = logits_after(
                 classifier, backbone or classifier.backbone, first_stage, inputs, rows, views
             )
-            return classifier.target.probabilities(logits).cpu()
+            return classifier.target.answers(logits).cpu()
 
     starts = range(0, num_images, batch_size)
     return torch.cat(list(map_streams(probabilities_of, starts, compute=compute))).numpy()

@@ -110,7 +110,7 @@ def fit_mlp_head(
                 val_loss = target.loss(
                     logits, val_labels, label_smoothing=0.0, weights=val_weights.float()
                 ).item()
-                is_right = target.probabilities(logits).argmax(dim=1) == val_labels
+                is_right = target.answers(logits).argmax(dim=1) == val_labels
                 accuracy = (is_right * val_weights).mean().item()
             row = {"train_loss": total / len(labels), "val_log_loss": val_loss, "val_accuracy": accuracy}
             report_metrics({f"head/{name}": value for name, value in row.items()}, step=epoch)

@@ -49,7 +49,7 @@ def score(probabilities: Floats, labels: Ints, weights: Floats) -> dict[str, flo
 
 def scores_of(row: Mapping[str, float]) -> dict[str, float]:
     """What `score` gave, out of a row with more in it."""
-    return {name: row[name] for name in ("val_log_loss", "val_accuracy", "val_calibrated_log_loss")}
+    return {name: value for name, value in row.items() if name.startswith("val_")}
 
 
 def cost_of(row: dict[str, float], metric: SelectionMetric) -> float:

@@ -23,12 +23,13 @@ from regraft.backbones.stage_choice import (
     said_unfreeze,
 )
 from regraft.classifier.classifier import Classifier
+from regraft.heads.several import AnyTarget
 from regraft.save_points import SavePoints
+from regraft.training.answer_scores import answer_costs, score_answers
 from regraft.training.border import ArrayStore
 from regraft.training.interpolation import add_moved
 from regraft.training.measuring import predict_examples
 from regraft.training.reproducibility import Compute
-from regraft.training.scoring import image_costs, score
 from regraft.training.stage_training import Trained, examples, save_point_of, train_stages
 from regraft.training.unfreeze_search import Trial, search_unfreeze
 
@@ -124,14 +125,16 @@ class _StageCandidates:
         trained = self.trained(unfreeze, until=until, trial=said_in_words(unfreeze))
         stages = chosen_stages(unfreeze, dict(self.start.backbone.stages.items()))
         counted = self._predicted(trained.classifier, stages)
-        costs = image_costs(*counted, metric=self.settings.selection_metric)
+        costs = answer_costs(*counted, metric=self.settings.selection_metric)
         return Trial(
             unfreeze=said_unfreeze(unfreeze),
             stages=stages,
             epochs=until,
             best_epoch=trained.best_epoch,
             costs=tuple(costs.tolist()),
-            **trained.val,
+            val_log_loss=trained.val["val_log_loss"],
+            val_calibrated_log_loss=trained.val["val_calibrated_log_loss"],
+            val_accuracy=trained.val.get("val_accuracy"),
         )
 
     def drop(self, unfreeze: Unfreeze) -> None:
@@ -152,9 +155,9 @@ class _StageCandidates:
         between = tuple(stage for stage in stages if stage in moved)
         counted = self._predicted(mean, between)
         return _Mean(
-            replace(heaviest or self.trained("none"), classifier=mean, val=score(*counted)),
+            replace(heaviest or self.trained("none"), classifier=mean, val=score_answers(*counted)),
             between or (LastStages(0) if moved else "none"),
-            float(image_costs(*counted, metric=self.settings.selection_metric).mean()),
+            float(answer_costs(*counted, metric=self.settings.selection_metric).mean()),
         )
 
     def trained(self, unfreeze: Unfreeze, *, until: int | None = None, trial: str | None = None) -> Trained:
@@ -173,8 +176,9 @@ class _StageCandidates:
 
     def _predicted(
         self, classifier: Classifier, stages: Sequence[str]
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
-        """What it says of `val` `(N, K)`, the labels and what each counts; all but these stages is the start's."""
+    ) -> tuple[AnyTarget, NDArray[np.float64], NDArray[Any], NDArray[np.float64]]:
+        """Its target, what it says of `val` `(N, K)`, the labels and what each counts; all but these stages is the
+        start's."""
         first, settings = next(iter(stages), None), self.settings
         seen = examples(
             self.start, first, self.val, "identity", settings, compute=self.compute, store=self.store
@@ -187,4 +191,4 @@ class _StageCandidates:
             batch_size=settings.micro_batch_size,
             compute=self.compute,
         )
-        return probabilities, seen.labels, seen.shares.weights
+        return classifier.target, probabilities, seen.labels, seen.shares.weights

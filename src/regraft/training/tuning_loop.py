@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from regraft.backbones.backbone import Backbone, tensor_digest
 from regraft.classifier.classifier import Classifier
+from regraft.heads.several import labels_in
 from regraft.messages import report_metrics, report_progress
 from regraft.save_points import SavePoints
+from regraft.training.answer_scores import score_answers
 from regraft.training.balance import Shares, draw_order
 from regraft.training.batch_norm import AdaptingNorms, Observed
 from regraft.training.border import BorderInputs
@@ -27,7 +29,7 @@ from regraft.training.measuring import logits_after, predict_examples
 from regraft.training.mixed import mix_precision
 from regraft.training.optimiser import build_optimiser, set_learning_rates
 from regraft.training.reproducibility import Compute, map_streams, numpy_generator
-from regraft.training.scoring import cost_of, score
+from regraft.training.scoring import cost_of
 
 if TYPE_CHECKING:
     from regraft.training.fine_tune import FineTuneSettings
@@ -38,11 +40,11 @@ _TRIED_IMAGES = 4  # norms that adapt need several
 
 @dataclass(frozen=True)
 class Examples:
-    """What the first trained stage sees of the images of a split, their labels `(N,)`, what each counts, and what is
-    learnt of its class, as the target's loss takes it."""
+    """What the first trained stage sees of the images of a split, their labels `(N,)` (of several targets `(N, L)`),
+    what each counts, and what is learnt of it, as the target's loss takes it."""
 
     inputs: BorderInputs
-    labels: Ints
+    labels: NDArray[Any]
     shares: Shares
     targets: NDArray[Any]
 
@@ -204,7 +206,12 @@ class TuningLoop:
                     rows[part],
                     views[part],
                 )
-            targets = torch.as_tensor(train.targets[rows[part]], device=logits.device)
+            shown = train.inputs.shown(rows[part], views[part]).tolist()
+            targets = labels_in(
+                self._classifier.target,
+                torch.as_tensor(train.targets[rows[part]], device=logits.device),
+                shown,
+            )
             weights = torch.as_tensor(
                 train.shares.weights[rows[part]], dtype=logits.dtype, device=logits.device
             )
@@ -245,7 +252,7 @@ class TuningLoop:
         training_weights = [tensor.detach().clone() for tensor in self._moving]
         self._put_back(self._means)
         with torch.no_grad(), measured.held():
-            probabilities = predict_examples(
+            answers = predict_examples(
                 self._classifier,
                 self._first_stage,
                 val.inputs,
@@ -255,7 +262,7 @@ class TuningLoop:
                 backbone=measured.network,
             )
         self._put_back(training_weights)
-        return score(probabilities, val.labels, val.shares.weights)
+        return score_answers(self._classifier.target, answers, val.labels, val.shares.weights)
 
     def _put_back(self, weights: list[Tensor]) -> None:
         with torch.no_grad():
@@ -305,10 +312,10 @@ def measure_alone(
     classifier: Classifier, val: Examples, settings: "FineTuneSettings", *, compute: Compute
 ) -> dict[str, float]:
     """The row of epoch 0, where nothing is trained: the probe on `val`, from what its head takes."""
-    probabilities = predict_examples(
+    answers = predict_examples(
         classifier, None, val.inputs, len(val.labels), batch_size=settings.micro_batch_size, compute=compute
     )
-    row = {"epoch": 0, **score(probabilities, val.labels, val.shares.weights)}
+    row = {"epoch": 0, **score_answers(classifier.target, answers, val.labels, val.shares.weights)}
     _report(row)
     return row
 

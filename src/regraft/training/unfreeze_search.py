@@ -54,7 +54,7 @@ class Trial:
         best_epoch: The one of these that is measured.
         val_log_loss: Of it.
         val_calibrated_log_loss: Of it.
-        val_accuracy: Of it.
+        val_accuracy: Of it; None where several targets have no one accuracy.
         costs: `(N,)`, what each image of `val` costs by the metric that chooses.
     """
 
@@ -64,7 +64,7 @@ class Trial:
     best_epoch: int
     val_log_loss: float
     val_calibrated_log_loss: float
-    val_accuracy: float
+    val_accuracy: float | None
     costs: tuple[float, ...]
 
 
@@ -249,11 +249,15 @@ def _log(rows: Sequence[dict[str, Any]], seconds: dict[tuple[str, int], float]) 
         time_s = seconds.get((row["candidate"], row["epochs"]))
         lines.append(
             f"{row['candidate']:<16s} {row['epochs']:6d}  {row['val_log_loss']:12.4f}  "
-            f"{row['val_calibrated_log_loss']:10.4f}  {row['val_accuracy']:8.3f}  "
+            f"{row['val_calibrated_log_loss']:10.4f}  {_accuracy(row['val_accuracy']):>8s}  "
             f"{row['worse_than_best']:+.4f} ± {_WIDTH_95 * row['standard_error']:.4f}      "
             f"{'kept' if time_s is None else f'{time_s:.1f}':>7s}  {row['weight']:6.2f}"
         )
     _logger.info("\n".join(lines))
+
+
+def _accuracy(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _restored(save_points: SavePoints, key: str) -> dict[tuple[str, int], Trial]:

@@ -22,6 +22,7 @@ def predict_images(
     classifier: Any,
     pixels: Any,
     manifest: pd.DataFrame,
+    targets: list[dict[str, Any]],
     options: EvaluateOptions,
     compute: ComputeOptions,
 ) -> pd.DataFrame:
@@ -39,6 +40,7 @@ def predict_images(
             manifest,
             batch_size=resolved.images_a_pass(options.batch_size, size=classifier.preprocessing.size),
             compute=resolved,
+            targets=targets,
         )
 
 
@@ -46,12 +48,18 @@ def measure_models(
     predictions: pd.DataFrame,
     manifest: pd.DataFrame,
     label_names: dict[str, list[str]],
+    targets: list[dict[str, Any]],
     options: EvaluateOptions,
 ) -> dict[str, Any]:
     """Every metric with its interval, beside what is reached without a pixel."""
+    from regraft.evaluation.intervals import Bootstrap
     from regraft.evaluation.measure import measure
+    from regraft.evaluation.several.measure import measure_several
 
     (names,) = label_names.values()
+    if targets:
+        bootstrap = Bootstrap(options.num_resamples, options.confidence, options.seed)
+        return measure_several(predictions, manifest, targets, names, bootstrap=bootstrap)
     return measure(
         predictions,
         manifest,
@@ -76,9 +84,12 @@ def compare_split_kinds(
     import numpy as np
 
     from regraft.evaluation.intervals import Bootstrap
-    from regraft.evaluation.split_kinds import compare_split_kinds
+    from regraft.evaluation.split_kinds import compare_split_kinds, nothing_compared
+    from regraft.images.target_columns import PREFIX
     from regraft.training.feature_columns import stage_columns
 
+    if any(str(column).startswith(PREFIX) for column in manifest):
+        return nothing_compared("it is measured for one label only")
     (names,) = label_names.values()
     start = stage_columns(backbone["feature_dims"])[backbone["cut"]].start
     num_means = backbone["num_channels"][backbone["cut"]]

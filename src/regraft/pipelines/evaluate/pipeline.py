@@ -20,13 +20,22 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             node(
                 predict_images,
-                ["backbone", "head", "classifier", "pixels", "manifest", "params:evaluate", "params:compute"],
+                [
+                    "backbone",
+                    "head",
+                    "classifier",
+                    "pixels",
+                    "manifest",
+                    "targets",
+                    "params:evaluate",
+                    "params:compute",
+                ],
                 "predictions",
                 name="predict_images",
             ),
             node(
                 measure_models,
-                ["predictions", "manifest", "label_names", "params:evaluate"],
+                ["predictions", "manifest", "label_names", "targets", "params:evaluate"],
                 "metrics",
                 name="measure_models",
             ),

@@ -17,6 +17,7 @@ def fine_tune(
     head: Any,
     pixels: Any,
     manifest: pd.DataFrame,
+    targets: list[dict[str, Any]],
     balance: dict[str, Any],
     preprocessing: dict[str, Any],
     activations: Any,
@@ -29,7 +30,7 @@ def fine_tune(
     from regraft.backbones.stage_choice import said_unfreeze
     from regraft.classifier import assemble
     from regraft.images.preprocessing import Preprocessing
-    from regraft.training.fine_tune import fine_tune, labelled
+    from regraft.training.fine_tune import fine_tune, labelled, labelled_several
     from regraft.training.reproducibility import reproducible
 
     probe = assemble(backbone, head, Preprocessing.model_validate(preprocessing), views=options.predict_views)
@@ -38,14 +39,16 @@ def fine_tune(
         result = fine_tune(
             probe,
             *(
-                labelled(
+                labelled_several(pixels, manifest, split, targets)
+                if targets
+                else labelled(
                     pixels,
                     manifest,
                     split,
                     head.target.column,
                     balance["chosen"],
                     learn_from=train_head.learn_from,
-                    label_names=head.target.label_names,
+                    label_names=head.target.answer_names,
                 )
                 for split in ("train", "val")
             ),
@@ -61,6 +64,6 @@ def fine_tune(
         "val": result.val,
         "search": result.search,
         "interpolation": {"coefficient": result.coefficient, "rows": result.interpolation},
-        "temperature": result.temperature,
+        **({"temperatures": dict(result.temperatures)} if targets else {"temperature": result.temperature}),
     }
     return result.classifier, history, result.receipt

@@ -16,6 +16,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "head",
                     "pixels",
                     "manifest",
+                    "targets",
                     "balance",
                     "preprocessing",
                     "activations",

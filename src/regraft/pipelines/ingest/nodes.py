@@ -52,14 +52,18 @@ def index_images(
 
 def split_images(
     image_index: pd.DataFrame, options: IngestOptions
-) -> tuple[pd.DataFrame, dict[str, list[str]]]:
-    """Train, val and test, and label numbers."""
-    from regraft.images.manifest import build_manifest
+) -> tuple[pd.DataFrame, dict[str, list[str]], list[dict[str, Any]]]:
+    """Train, val and test, label numbers, and what there is to be learnt where it is more than one label."""
+    from regraft.images.manifest import add_targets, build_manifest
     from regraft.images.sources import label_order
 
-    return build_manifest(
+    manifest, label_names = build_manifest(
         image_index,
         options.split,
         min_images_per_class=options.min_images_per_class,
         label_order=label_order(options.source),
     )
+    manifest, targets = add_targets(
+        manifest, options.source.target_columns(), min_images_per_class=options.min_images_per_class
+    )
+    return manifest, label_names, targets

@@ -19,7 +19,7 @@ def create_pipeline(**_: object) -> Pipeline:
             node(
                 split_images,
                 ["image_index", "params:ingest"],
-                ["manifest", "label_names"],
+                ["manifest", "label_names", "targets"],
                 name="split_images",
             ),
         ],

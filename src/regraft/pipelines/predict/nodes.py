@@ -1,4 +1,4 @@
-"""Nodes of the step `predict`: a model's labels for files without any.
+"""Nodes of the step `predict`: a model's labels, or its answers to several targets, for files without any.
 
 Imports inside the functions, so that a configuration error is told before anything heavy is loaded.
 """
@@ -18,12 +18,12 @@ def predict_files(
     backbone: BuildBackboneOptions,
     compute: ComputeOptions,
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
-    """The most probable labels of every file, the files refused, and how many there are of both."""
+    """The likeliest labels of every file, or answers to several targets; the files refused; how many of both."""
     from pathlib import Path
 
     from regraft.classifier import load_classifier
     from regraft.classifier.pretrained import load_pretrained
-    from regraft.evaluation.predict_files import predict_files
+    from regraft.evaluation.predict_files import predict_files, predict_targets_of_files
     from regraft.images.unlabelled import list_unlabelled
     from regraft.training.reproducibility import reproducible
 
@@ -40,12 +40,14 @@ def predict_files(
         else:
             classifier = load_classifier(Path(options.model))
         model = classifier.for_inference().to(resolved.device)
+    is_of_several = not options.is_pretrained and model.target.kind == "several"
+    batches = {
+        "batch_size": resolved.images_a_pass(options.batch_size, size=model.preprocessing.size),
+        "num_workers": compute.worker_count,
+    }
     with reproducible(resolved):
-        predicted, refused = predict_files(
-            model,
-            paths,
-            top=options.top,
-            batch_size=resolved.images_a_pass(options.batch_size, size=model.preprocessing.size),
-            num_workers=compute.worker_count,
-        )
+        if is_of_several:
+            predicted, refused = predict_targets_of_files(model, paths, **batches)
+        else:
+            predicted, refused = predict_files(model, paths, top=options.top, **batches)
     return predicted, refused, {"num_predicted": len(predicted), "num_refused": len(refused)}

@@ -13,14 +13,35 @@ from regraft.options.ingest import IngestOptions
 from regraft.options.register import RegisterOptions
 from regraft.options.train_head import TrainHeadOptions
 
+_LOADING = """\
+from pathlib import Path
+
+from regraft.classifier import load_classifier
+
+classifier = load_classifier(Path("classifier.safetensors"))
+print(classifier.label_names, classifier.predict_images([Path("image.png")]))
+"""
+_LOADING_SEVERAL = """\
+from pathlib import Path
+
+from regraft.classifier import load_classifier
+from regraft.classifier.said import said_of
+
+classifier = load_classifier(Path("classifier.safetensors"))
+for answers in classifier.predict_images([Path("image.png")]):
+    print(said_of(classifier.target, answers))
+"""
+
 
 def decide_promotion(
     predictions: pd.DataFrame, metrics: dict[str, Any], champion_predictions: Any, options: RegisterOptions
 ) -> dict[str, Any]:
     """Which of the two models is registered, and what it may be called."""
     from regraft.registry.promotion import decide_promotion
+    from regraft.registry.several import decide_several
 
-    return decide_promotion(predictions, metrics, champion_predictions, **options.model_dump())
+    decide = decide_several if metrics.get("targets") else decide_promotion
+    return decide(predictions, metrics, champion_predictions, **options.model_dump())
 
 
 def describe_model(
@@ -34,11 +55,19 @@ def describe_model(
 ) -> str:
     """The model card."""
     from regraft.registry.model_card import ModelFacts, model_card
+    from regraft.registry.several_card import task_of_several
 
     receipt = classifier.backbone.receipt
+    names, task, loading = list(classifier.label_names), "", _LOADING
+    if targets := metrics.get("targets"):
+        names, task, loading = (
+            [target["name"] for target in targets],
+            task_of_several(targets),
+            _LOADING_SEVERAL,
+        )
     facts = ModelFacts(
-        title=f"{classifier.backbone.spec.name}: {', '.join(classifier.label_names)}",
-        task=f"Tells {' from '.join(classifier.label_names)} in an image, one label an image.",
+        title=f"{classifier.backbone.spec.name}: {', '.join(names)}",
+        task=task or f"Tells {' from '.join(names)} in an image, one label an image.",
         backbone={
             "architecture": classifier.backbone.spec.name,
             "cut": classifier.backbone.cut,
@@ -52,11 +81,7 @@ def describe_model(
             "train_head": train_head.model_dump(mode="json"),
             "fine_tune": fine_tune.model_dump(mode="json"),
         },
-        loading=(
-            "from pathlib import Path\n\nfrom regraft.classifier import load_classifier\n\n"
-            'classifier = load_classifier(Path("classifier.safetensors"))\n'
-            'print(classifier.label_names, classifier.predict_images([Path("image.png")]))'
-        ),
+        loading=loading,
         data_notes=ingest.source.notes(),
     )
     return model_card(metrics, registration, ingest_report, facts)
@@ -91,4 +116,5 @@ def register_model(
         metrics={split: metrics[split][name] for split in ("val", "test")},
         images=list_images(manifest),
         weights=asdict(backbone.receipt),
+        targets=metrics.get("targets", ()),
     )

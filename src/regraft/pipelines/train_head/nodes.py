@@ -53,12 +53,24 @@ def train_head(
     backbone: dict[str, Any],
     manifest: pd.DataFrame,
     label_names: dict[str, list[str]],
+    targets: list[dict[str, Any]],
     head_stages: dict[str, Any],
     options: TrainHeadOptions,
 ) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     """The head that sits on the stages chosen, how it was found, and what is done about uneven classes."""
     from regraft.training.balanced_head import fit_balanced_head
+    from regraft.training.several_head import fit_several_head
 
+    if targets:
+        return fit_several_head(
+            features,
+            backbone["feature_dims"],
+            manifest,
+            targets,
+            settings=options.solver_settings(),
+            stages=head_stages["stages"],
+            view_features=view_features,
+        )
     return fit_balanced_head(
         features,
         backbone["feature_dims"],

@@ -31,6 +31,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "backbone_summary",
                     "manifest",
                     "label_names",
+                    "targets",
                     "head_stages",
                     "params:train_head",
                 ],

@@ -1,0 +1,1 @@
+"""Several targets of one image measured and shown: classes, numbers and key points, each by its kind."""
