@@ -57,13 +57,13 @@ def test_a_step_that_knows_one_label_does_not_run_with_several_targets() -> None
         "path": "list.csv",
         "targets": {"age": {"kind": "number", "column": "age"}},
     }
-    probes = Pipeline([node(len, "features", "depth_scores", name="score_depths", tags="probe")])
+    audit = Pipeline([node(len, "features", "label_audit", name="audit", tags="audit")])
     hook = ParametersHook()
     hook.after_context_created(Context(ingest={"source": source}))
     with pytest.raises(
-        OptionsError, match=r"the step 'probe' knows one label; ingest\.source\.targets names age"
+        OptionsError, match=r"the step 'audit' knows one label; ingest\.source\.targets names age"
     ):
-        hook.before_pipeline_run(probes)
+        hook.before_pipeline_run(audit)
     hook.before_pipeline_run(Pipeline([node(len, "features", "head", name="fit", tags="train_head")]))
     hook.after_context_created(Context())
-    hook.before_pipeline_run(probes)
+    hook.before_pipeline_run(audit)

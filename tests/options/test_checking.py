@@ -327,7 +327,6 @@ def test_several_targets_go_with_the_shipped_settings(shipped: dict[str, Any]) -
     ("path", "value", "fault"),
     [
         ("ingest.corrections", "mine.csv", "set it to null"),
-        ("build_backbone.cut", "auto", "name a stage, or null"),
         ("train_head.head", {"kind": "kernel"}, "train_head.head.kind: 'kernel' does not go with"),
         ("train_head.balance", "auto", "set it to 'none'"),
         ("train_head.learn_from", "both", "set it to 'labels'"),
@@ -359,7 +358,7 @@ def test_views_that_move_points_are_refused_with_every_key_that_asks_for_them(
         assert key in said
 
 
-@pytest.mark.parametrize("step", ["probe", "compare", "audit", "sweep"])
+@pytest.mark.parametrize("step", ["compare", "audit", "sweep"])
 def test_steps_that_know_one_label_are_refused_before_they_run(shipped: dict[str, Any], step: str) -> None:
     several = with_change(shipped, "ingest.source", TARGETS)
     with pytest.raises(OptionsError, match=f"the step '{step}' knows one label"):

@@ -21,7 +21,7 @@ def test_depths_are_probed_from_nothing_and_the_main_job_cuts_by_them(root: Path
     assert [row["stage"] for row in scores["rows"]] == list(backbone.spec.stages)
     assert [row["concat"]["feature_dim"] for row in scores["rows"]][-1] == sum(backbone.feature_dims.values())
     assert scores["num_images"] == 30
-    assert probed.out.count("%") == 4 * len(scores["rows"])
+    assert probed.out.count("%") == 2 * len(scores["rows"])
     assert {"data/08_reporting/depth_report.html", "data/08_reporting/figures/depth.png"} <= set(probed.files)
     with sqlite3.connect(root / "mlflow.db") as connection:
         curve = connection.execute(

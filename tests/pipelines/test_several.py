@@ -222,6 +222,16 @@ def test_the_same_again_is_no_better_and_changes_nothing(root: Path, first: Ran)
     assert "Not promoted" in other.out
 
 
+def test_the_depth_may_be_chosen_by_probes_of_all_targets(root: Path, first: Ran) -> None:
+    ran = kedro_run(
+        root, "--pipeline", "finetune", "--to-nodes", "train_head", "--params", "build_backbone.cut=auto"
+    )
+    assert ran.code == 0, ran.err
+    stages = json.loads((root / "data/05_model_input/head_stages.json").read_text())
+    assert "joint-loss" in stages["reason"]
+    assert stages["stages"][-1] == stages["depth_scores"]["choice"]["last"]["stage"]
+
+
 def test_other_targets_are_not_compared_with_the_champion(root: Path, first: Ran) -> None:
     configure(root, {name: TARGETS[name] for name in ("shape", "light")})
     other = kedro_run(root, "--pipeline", "finetune", "--params", "fine_tune.unfreeze=none")
@@ -232,7 +242,7 @@ def test_other_targets_are_not_compared_with_the_champion(root: Path, first: Ran
     assert any("target" in reason for reason in registration["reasons"])
 
 
-@pytest.mark.parametrize("step", ["compare", "probe"])
+@pytest.mark.parametrize("step", ["compare", "audit"])
 def test_steps_of_one_label_are_refused_in_a_sentence(root: Path, step: str) -> None:
     ran = kedro_run(root, "--pipeline", step)
     assert ran.code != 0

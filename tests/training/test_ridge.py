@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import Ridge as SklearnRidge
 
 from regraft.training.linear_probe import standardisation
-from regraft.training.ridge import fit_ridge
+from regraft.training.ridge import fit_ridge, predict_held_out
 
 GENERATOR = np.random.default_rng(0)
 FEATURES = (GENERATOR.normal(size=(120, 30)) * GENERATOR.uniform(0.1, 5, 30) + 3).astype(np.float32)
@@ -73,3 +73,26 @@ def test_of_equal_penalties_the_stronger_and_noise_is_never_zero() -> None:
     nothing = np.random.default_rng(2).normal(size=(120, 1))
     strongest = fit_ridge(FEATURES, nothing, folds=FOLDS, penalties=(1e9, 1e8, 1e-3))
     assert strongest.penalty >= 1e8
+
+
+def test_what_is_held_out_is_judged_under_a_penalty_that_the_other_folds_chose() -> None:
+    said = predict_held_out(FEATURES, NUMBERS, folds=FOLDS, penalties=PENALTIES)
+    wanted = (NUMBERS - NUMBERS.mean(0)) / NUMBERS.std(0)
+    predicted = []
+    for learnt, held in FOLDS:
+        mean, scale = standardisation(FEATURES, learnt)
+        rows = (FEATURES - mean) / scale
+        fits = [
+            SklearnRidge(alpha=penalty * len(learnt)).fit(rows[learnt], wanted[learnt])
+            for penalty in PENALTIES
+        ]
+        predicted.append(np.stack([fit.predict(rows[held]) for fit in fits]))
+    errors = [
+        ((of - wanted[held]) ** 2).sum(axis=(1, 2)) for of, (_, held) in zip(predicted, FOLDS, strict=True)
+    ]
+    for fold, (_, held) in enumerate(FOLDS):
+        others = sum(error for other, error in enumerate(errors) if other != fold)
+        expected = predicted[fold][int(np.argmin(others))] * NUMBERS.std(0) + NUMBERS.mean(0)
+        np.testing.assert_allclose(said[held], expected, rtol=1e-5, atol=1e-6)
+    missing = predict_held_out(FEATURES, NUMBERS, folds=FOLDS[:2], penalties=(1.0,))
+    assert np.isnan(missing[FOLDS[2][1]]).all()

@@ -4,6 +4,7 @@ Looks at training images alone, each judged by a probe that had not learnt from 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -12,12 +13,12 @@ from numpy.typing import NDArray
 
 from regraft.evaluation.intervals import Bootstrap, resample_weights
 from regraft.evaluation.metrics import FloatArray, IntArray
-from regraft.training.depth import DepthProbe, probe_depths
+from regraft.evaluation.several.scores import facts_of
+from regraft.training.depth import Depth, DepthProbe, probe_depths
 from regraft.training.linear_probe import SolverSettings
 from regraft.training.units import units_of
 
 DepthMetric = Literal["accuracy", "log_loss"]
-_SIGN = {"accuracy": 1, "log_loss": -1}
 _FAMILIES: tuple[Literal["last", "concat"], ...] = ("last", "concat")
 _LEAST_PROBABILITY = np.finfo(np.float64).eps  # as scikit-learn counts a probability of 0
 
@@ -61,16 +62,48 @@ def score_depths(
         groups=units_of(train),
         settings=settings,
     )
-    table = measure_depths(probes, labels, groups=groups, bootstrap=bootstrap)
+    return describe_depths(
+        _values(probes, labels),
+        groups=groups,
+        bootstrap=bootstrap,
+        metric=metric,
+        num_folds=settings.num_folds,
+    )
+
+
+@dataclass(frozen=True)
+class DepthValues:
+    """What probes of every depth scored on the same images.
+
+    Attributes:
+        depths: P of them.
+        values: By metric `(N, P)` float64, what its mean is taken of.
+    """
+
+    depths: Sequence[Depth]
+    values: Mapping[str, FloatArray]
+
+
+def describe_depths(
+    measured: DepthValues,
+    *,
+    groups: Sequence[str | None],
+    bootstrap: Bootstrap,
+    metric: str,
+    num_folds: int,
+) -> dict[str, Any]:
+    """What `score_depths` gives, of values that are there."""
+    table = measure_values(measured, groups=groups, bootstrap=bootstrap)
     by_place = {(row["features"], row["stage"]): row for row in table}
     choice = {kind: choose_depth(table, features=kind, metric=metric) for kind in _FAMILIES}
-    shown = ("feature_dim", "accuracy", "log_loss")
+    shown = ("feature_dim", *measured.values)
+    stages = [depth.stage for depth in measured.depths if depth.features == "last"]
     return {
         "metric": metric,
         "confidence": bootstrap.confidence,
-        "num_images": len(labels),
+        "num_images": len(groups),
         "num_groups": len({group for group in groups if group is not None}),
-        "num_folds": settings.num_folds,
+        "num_folds": num_folds,
         "choice": {kind: {"stage": stage, "reason": reason} for kind, (stage, reason) in choice.items()},
         "rows": [
             {
@@ -78,7 +111,7 @@ def score_depths(
                 "stage": stage,
                 **{kind: {key: by_place[kind, stage][key] for key in shown} for kind in _FAMILIES},
             }
-            for step, stage in enumerate(feature_dims)
+            for step, stage in enumerate(stages)
         ],
         "differences": [
             {key: row[key] for key in ("features", "stage", "minus_best", "minus_last")} for row in table
@@ -107,6 +140,11 @@ def measure_depths(
         `{value, low, high, standard_error}`: this probe minus the best with its kind of features, and minus the deepest
         stage alone.
     """
+    return measure_values(_values(probes, labels), groups=groups, bootstrap=bootstrap)
+
+
+def _values(probes: Sequence[DepthProbe], labels: IntArray) -> DepthValues:
+    """Whether each image is told right, and its log-loss."""
     rows = np.arange(len(labels))
     predicted = [probe.probabilities for probe in probes]
     values = {
@@ -115,21 +153,31 @@ def measure_depths(
             [-np.log(np.maximum(one[rows, labels], _LEAST_PROBABILITY)) for one in predicted], axis=1
         ),
     }
-    families = {kind: [i for i, probe in enumerate(probes) if probe.features == kind] for kind in _FAMILIES}
+    return DepthValues(probes, values)
+
+
+def measure_values(
+    measured: DepthValues, *, groups: Sequence[str | None], bootstrap: Bootstrap
+) -> list[dict[str, Any]]:
+    """As `measure_depths`, of any metrics that are means over images."""
+    values = measured.values
+    families = {
+        kind: [i for i, depth in enumerate(measured.depths) if depth.features == kind] for kind in _FAMILIES
+    }
     table: list[dict[str, Any]] = [
-        {"features": probe.features, "stage": probe.stage, "feature_dim": probe.feature_dim}
-        for probe in probes
+        {"features": depth.features, "stage": depth.stage, "feature_dim": depth.feature_dim}
+        for depth in measured.depths
     ]
     tail = (1 - bootstrap.confidence) / 2
     resampled: dict[str, list[FloatArray]] = {metric: [] for metric in values}
-    for weights in resample_weights(len(labels), bootstrap=bootstrap, groups=groups):
+    for weights in resample_weights(len(groups), bootstrap=bootstrap, groups=groups):
         for metric, of_images in values.items():
             resampled[metric].append(of_images.T @ weights / weights.sum(axis=0))
     for metric, of_images in values.items():
         means = of_images.mean(axis=0)
         draws = np.concatenate(resampled[metric], axis=1)
         best = {
-            kind: max(family, key=lambda i: _SIGN[metric] * means[i]) for kind, family in families.items()
+            kind: max(family, key=lambda i: _sign(metric) * means[i]) for kind, family in families.items()
         }
         for index, row in enumerate(table):
             row[metric] = _interval(means[index], draws[index], tail)
@@ -144,7 +192,7 @@ def measure_depths(
 
 
 def choose_depth(
-    table: Sequence[Mapping[str, Any]], *, features: Literal["last", "concat"], metric: DepthMetric
+    table: Sequence[Mapping[str, Any]], *, features: Literal["last", "concat"], metric: str
 ) -> tuple[str, str]:
     """The shallowest depth that is not told from the best one.
 
@@ -164,7 +212,7 @@ def choose_depth(
         hard for every depth do not widen it.
     """
     rows = [row for row in table if row["features"] == features]
-    sign = _SIGN[metric]
+    sign = _sign(metric)
     best = max(rows, key=lambda row: sign * row[metric]["value"])
     equal = (
         row
@@ -186,6 +234,11 @@ def choose_depth(
         f"{chosen['stage']} has {what} {chosen[metric]['value']:.3f}; the best, {best['stage']} with "
         f"{best[metric]['value']:.3f}, is better by no more than one standard error and costs more to run"
     )
+
+
+def _sign(metric: str) -> int:
+    """1 where the highest is the best, else -1."""
+    return 1 if facts_of(metric).higher_is_better else -1
 
 
 def _interval(value: float, resampled: FloatArray, tail: float) -> dict[str, float]:

@@ -6,9 +6,7 @@ Knows checked options; reads no files.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from regraft.options.build_backbone import AUTO_CUT
-
-_ONE_LABEL_STEPS: Final = ("probe", "compare", "audit", "sweep")
+_ONE_LABEL_STEPS: Final = ("compare", "audit", "sweep")
 
 
 def several_misfits(options: Mapping[str, Any]) -> list[str]:
@@ -40,11 +38,6 @@ def several_misfits(options: Mapping[str, Any]) -> list[str]:
         for key, allowed, reason in wanted
         if (value := _value(options, key, allowed)) != allowed
     ]
-    if _value(options, "build_backbone.cut", None) == AUTO_CUT:
-        faults.append(
-            "build_backbone.cut: 'auto' does not go with ingest.source.targets (probes of depths know one label); name "
-            "a stage, or null"
-        )
     if _value(options, "fine_tune.selection_metric", "log_loss") == "accuracy":
         faults.append(
             "fine_tune.selection_metric: 'accuracy' does not go with ingest.source.targets (several targets have no "

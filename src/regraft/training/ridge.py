@@ -4,7 +4,7 @@ Knows arrays alone; no network is run here.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import linalg
@@ -100,6 +100,47 @@ def fit_ridge(
             for penalty, of_penalty in zip(ordered, errors, strict=True)
         ],
     )
+
+
+def predict_held_out(
+    features: FeatureSource,
+    numbers: Floats,
+    *,
+    folds: Sequence[tuple[Ints, Ints]],
+    penalties: Sequence[float],
+) -> Floats:
+    """What a ridge regression on each fold's rows says of the rows held out: `(N, T)`, NaN where none did.
+
+    A fold's penalty is the one with the least error on the *other* folds' held-out rows, so no row takes part in
+    choosing the penalty that it is judged under.
+
+    Args:
+        features: `(N, D)` float32.
+        numbers: `(N, T)` float64, each column with two values at least.
+        folds: Rows to learn from and rows held out, a pair a fold.
+        penalties: Candidates, > 0.
+    """
+    scale = numbers.std(axis=0)
+    wanted, ordered = (numbers - numbers.mean(axis=0)) / scale, sorted(penalties, reverse=True)
+    predicted = []
+    with threadpool_limits(1):
+        for learnt, held_out in folds:
+            # Of the rows learnt from: what is rare there may be far out in a new group, as it is for a head in use.
+            rows = StandardisedRows(features, learnt, *standardisation(features, learnt), np.float64)
+            judged = replace(rows, rows=held_out).whole()
+            path = _solve(rows, wanted[learnt], np.ones(len(learnt)), ordered)
+            predicted.append(np.stack([judged @ weight + bias for weight, bias in path]))
+    errors = [
+        ((of_fold - wanted[held_out]) ** 2).sum(axis=(1, 2))
+        for of_fold, (_, held_out) in zip(predicted, folds, strict=True)
+    ]
+    said = np.full(numbers.shape, np.nan)
+    for fold, (_, held_out) in enumerate(folds):
+        others = np.sum([error for other, error in enumerate(errors) if other != fold], axis=0)
+        best = int(np.argmin(others)) if len(folds) > 1 else 0
+        said[held_out] = predicted[fold][best]
+    told: Floats = said * scale + numbers.mean(axis=0)
+    return told
 
 
 def _solve(

@@ -15,20 +15,20 @@ def probe_depths(
     backbone: dict[str, Any],
     manifest: pd.DataFrame,
     label_names: dict[str, list[str]],
+    targets: list[dict[str, Any]],
     options: ProbeOptions,
 ) -> dict[str, Any]:
     """Every depth with its intervals, the differences, and the depth that follows."""
     from regraft.evaluation.depths import score_depths
     from regraft.evaluation.intervals import Bootstrap
+    from regraft.evaluation.several.depths import score_several_depths
 
+    bootstrap = Bootstrap(options.num_resamples, options.confidence, options.seed)
+    given: dict[str, Any] = {"settings": options.settings(), "bootstrap": bootstrap}
+    if targets:
+        return score_several_depths(features, backbone["feature_dims"], manifest, targets, **given)
     return score_depths(
-        features,
-        backbone["feature_dims"],
-        manifest,
-        label_names,
-        settings=options.settings(),
-        bootstrap=Bootstrap(options.num_resamples, options.confidence, options.seed),
-        metric=options.selection_metric,
+        features, backbone["feature_dims"], manifest, label_names, metric=options.selection_metric, **given
     )
 
 

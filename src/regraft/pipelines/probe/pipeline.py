@@ -16,7 +16,7 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             node(
                 probe_depths,
-                ["features", "backbone_summary", "manifest", "label_names", "params:probe"],
+                ["features", "backbone_summary", "manifest", "label_names", "targets", "params:probe"],
                 "depth_scores",
                 name="probe_depths",
             ),

@@ -17,6 +17,7 @@ def choose_stages(
     backbone: dict[str, Any],
     manifest: pd.DataFrame,
     label_names: dict[str, list[str]],
+    targets: list[dict[str, Any]],
     backbone_options: BuildBackboneOptions,
     options: TrainHeadOptions,
     probe: ProbeOptions,
@@ -28,16 +29,17 @@ def choose_stages(
     if backbone_options.cut == AUTO_CUT:
         from regraft.evaluation.depths import score_depths
         from regraft.evaluation.intervals import Bootstrap
+        from regraft.evaluation.several.depths import score_several_depths
 
-        scores = score_depths(
-            features,
-            backbone["feature_dims"],
-            manifest,
-            label_names,
-            settings=probe.settings(),
-            bootstrap=Bootstrap(probe.num_resamples, probe.confidence, probe.seed),
-            metric=probe.selection_metric,
-        )
+        bootstrap = Bootstrap(probe.num_resamples, probe.confidence, probe.seed)
+        given: dict[str, Any] = {"settings": probe.settings(), "bootstrap": bootstrap}
+        dims = backbone["feature_dims"]
+        if targets:
+            scores = score_several_depths(features, dims, manifest, targets, **given)
+        else:
+            scores = score_depths(
+                features, dims, manifest, label_names, metric=probe.selection_metric, **given
+            )
         choice = scores["choice"][options.features]
         stages, reason = stages[: stages.index(choice["stage"]) + 1], choice["reason"]
     return {

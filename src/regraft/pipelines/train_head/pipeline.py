@@ -16,6 +16,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "backbone_summary",
                     "manifest",
                     "label_names",
+                    "targets",
                     "params:build_backbone",
                     "params:train_head",
                     "params:probe",

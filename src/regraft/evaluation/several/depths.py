@@ -1,0 +1,135 @@
+"""Probes of every depth where several targets are learnt: each by the kind of its target, judged by one loss.
+
+Looks at training images alone, each judged by a probe that had not learnt from its group; knows no network.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from regraft.evaluation.depths import DepthValues, describe_depths
+from regraft.evaluation.intervals import Bootstrap
+from regraft.evaluation.several.answers import Floats, Target
+from regraft.evaluation.several.scores import JOINT_LOSS, headline_metric, point_distances
+from regraft.images.manifest import TARGET
+from regraft.images.target_columns import label_array
+from regraft.training import ridge
+from regraft.training.depth import at_every_depth, check_widths, depth_folds
+from regraft.training.linear_probe import SolverSettings
+from regraft.training.out_of_fold import predict_held_out
+from regraft.training.target_losses import image_losses, squared_errors
+from regraft.training.units import units_of
+
+_LEAST_UNIT = 1e-12
+
+
+def score_several_depths(
+    features: NDArray[np.float32],
+    feature_dims: Mapping[str, int],
+    manifest: pd.DataFrame,
+    targets: Sequence[Target],
+    *,
+    settings: SolverSettings,
+    bootstrap: Bootstrap,
+) -> dict[str, Any]:
+    """`score_depths` for several targets: logistic regressions for classes, ridge regressions for numbers and points.
+
+    What decides is `joint_loss`, the sum over the targets of what an image costs in nats; the squared error of a number
+    or of points that costs half a nat is the least of all depths.
+
+    Args:
+        features: See `score_depths`, and there for the others.
+        targets: What there is to be learnt, as `describe_targets` describes it.
+
+    Returns:
+        As `score_depths`, with `metrics`: the names of what is measured, `joint_loss` and the headline metric of each
+        target.
+    """
+    chosen = np.flatnonzero(manifest["split"] == "train")
+    train = manifest.iloc[chosen]
+    strata = train[TARGET].to_numpy(np.int64)
+    check_widths(features, feature_dims)
+    folds = depth_folds(strata, units_of(train), len(np.unique(strata)), settings)
+    true = _true(train, targets)
+
+    def probe(some: NDArray[np.float32]) -> dict[str, Floats]:
+        return {
+            target["name"]: _held_out(some, true[target["name"]], target, folds, settings)
+            for target in targets
+        }
+
+    probes = at_every_depth(np.ascontiguousarray(features[chosen]), feature_dims, probe)
+    said = [of_depth for _, of_depth in probes]
+    units = {
+        target["name"]: max(
+            min(float(squared_errors(true[target["name"]], one[target["name"]]).mean()) for one in said),
+            _LEAST_UNIT,
+        )
+        for target in targets
+        if target["kind"] != "classes"
+    }
+    values = {JOINT_LOSS: np.stack([_joint(true, one, targets, units) for one in said], axis=1)}
+    for target in targets:
+        name = target["name"]
+        shown = [_headline(true[name], one[name], target["kind"]) for one in said]
+        values[headline_metric(target)] = np.stack(shown, axis=1)
+    return describe_depths(
+        DepthValues([depth for depth, _ in probes], values),
+        groups=[None if pd.isna(group) else str(group) for group in train["group"]],
+        bootstrap=bootstrap,
+        metric=JOINT_LOSS,
+        num_folds=settings.num_folds,
+    ) | {"metrics": list(values)}
+
+
+def _true(train: pd.DataFrame, targets: Sequence[Target]) -> dict[str, NDArray[Any]]:
+    """By target as `SeveralScores.true` has it."""
+    found: dict[str, NDArray[Any]] = {}
+    for target in targets:
+        values = label_array(train, [target])
+        if target["kind"] == "classes":
+            found[target["name"]] = values[:, 0].astype(np.int64)
+        else:
+            is_number = target["kind"] == "number"
+            found[target["name"]] = values[:, 0] if is_number else values.reshape(len(values), -1, 2)
+    return found
+
+
+def _held_out(
+    features: NDArray[np.float32],
+    true: NDArray[Any],
+    target: Target,
+    folds: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
+    settings: SolverSettings,
+) -> Floats:
+    """What is said of every image by a probe that has not learnt from it, as `SeveralScores.said` has it."""
+    if target["kind"] == "classes":
+        num_classes = len(target["label_names"])
+        found = predict_held_out(features, true, num_classes=num_classes, folds=folds, settings=settings)
+        return found.probabilities
+    said = ridge.predict_held_out(
+        features, true.reshape(len(true), -1), folds=folds, penalties=settings.penalties
+    )
+    return said.reshape(true.shape)
+
+
+def _joint(
+    true: Mapping[str, NDArray[Any]],
+    said: Mapping[str, Floats],
+    targets: Sequence[Target],
+    units: Mapping[str, float],
+) -> Floats:
+    total: Floats = np.sum(list(image_losses(true, said, targets, units).values()), axis=0)
+    return total
+
+
+def _headline(true: NDArray[Any], said: Floats, kind: str) -> Floats:
+    """What the target's headline metric is the mean of."""
+    if kind == "classes":
+        is_right: Floats = (said.argmax(axis=1) == true).astype(np.float64)
+        return is_right
+    errors: Floats = np.abs(said - true) if kind == "number" else point_distances(true, said).mean(axis=1)
+    return errors
