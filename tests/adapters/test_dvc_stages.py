@@ -1,5 +1,8 @@
 """dvc.yaml says what the pipelines and the catalog say."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,3 +67,27 @@ def test_check_tells_what_is_stale(
     assert "gone.py" in capsys.readouterr().err
     assert dvc_stages.main([]) == 0
     assert dvc_stages.main(["--check"]) == 0
+
+
+def test_images_of_ones_own_may_lie_around_the_folder_of_the_demonstration(tmp_path: Path) -> None:
+    """DVC takes nothing for an output that lies within a dependency."""
+    project = tmp_path / "project"
+    shutil.copytree(PROJECT / "conf", project / "conf", ignore=shutil.ignore_patterns("local"))
+    shutil.copy(PROJECT / "pyproject.toml", project)
+    file = project / "conf" / "base" / "parameters_ingest.yml"
+    settings = yaml.safe_load(file.read_text())
+    settings["ingest"]["source"] = {"kind": "csv", "path": "data/01_raw/mine.csv"}
+    file.write_text(yaml.safe_dump(settings))
+    script = (
+        "import sys; from pathlib import Path; from regraft.adapters import dvc_stages\n"
+        "dvc_stages.bootstrap_project = lambda project: None\n"
+        "from kedro.framework.startup import bootstrap_project; bootstrap_project(Path(sys.argv[1]))\n"
+        "print(dvc_stages.render(Path.cwd()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(PROJECT)], cwd=project, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    stage = yaml.safe_load(done.stdout)["stages"]["ingest"]
+    assert {"data/01_raw", "data/01_raw/mine.csv"} <= set(stage["deps"])
+    assert not [path for path in stage["outs"] if path.startswith("data/01_raw")]

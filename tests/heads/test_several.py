@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -22,7 +23,9 @@ ALL = SeveralTargets(members=(SEX, AGE, HAIR, FACE))
 
 def test_a_number_costs_half_its_squared_error_in_units_of_the_noise() -> None:
     # 55 years are 0.75 deviations above the mean, output 0.25: 0.5 deviations off, one noise.
-    assert AGE.losses(torch.tensor([[0.25]]), torch.tensor([[55.0]]), label_smoothing=0.1).tolist() == [0.5]
+    label = torch.tensor(AGE.learnt(np.array([[55.0]])))
+    assert label.tolist() == [[0.75]]
+    assert AGE.losses(torch.tensor([[0.25]]), label, label_smoothing=0.1).tolist() == [0.5]
     assert AGE.answers(torch.tensor([[0.25]])).tolist() == [[45.0]]
 
 
@@ -38,7 +41,7 @@ def test_the_loss_of_several_is_the_sum_of_the_losses_of_each() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(6, ALL.num_outputs, generator=generator)
     sex, hair = torch.arange(6) % 2, torch.arange(6) % 3
-    age, face = torch.rand(6, 1, generator=generator) * 80, torch.rand(6, 4, generator=generator)
+    age, face = torch.randn(6, 1, generator=generator), torch.rand(6, 4, generator=generator)
     labels = torch.cat([sex[:, None], age, hair[:, None], face], dim=1)
     weights = torch.tensor([1.0, 2.0, 0.0, 1.0, 1.0, 1.0])
     expected = (
@@ -48,6 +51,16 @@ def test_the_loss_of_several_is_the_sum_of_the_losses_of_each() -> None:
         + (FACE.losses(logits[:, 5:], face, label_smoothing=0.1) * weights).mean()
     )
     torch.testing.assert_close(ALL.loss(logits, labels, label_smoothing=0.1, weights=weights), expected)
+
+
+def test_what_is_learnt_of_a_number_with_a_large_offset_keeps_its_digits() -> None:
+    clock = NumbersTarget(kind="number", column="clock", mean=(1.7e9,), scale=(20.0,), noise=(0.5,))
+    several = SeveralTargets(members=(SEX, clock, FACE))
+    labels = np.array([[1, 1.7e9 + 3, 0.1, 0.2, 0.3, 0.4], [0, 1.7e9 - 7, 0.5, 0.6, 0.7, 0.8]])
+    learnt = several.learnt(labels)
+    assert learnt.dtype == np.float32
+    np.testing.assert_allclose(learnt[:, 1], [0.15, -0.35], rtol=1e-6)
+    np.testing.assert_allclose(learnt[:, [0, 2, 3, 4, 5]], labels[:, [0, 2, 3, 4, 5]], rtol=1e-6)
 
 
 def test_answers_stand_side_by_side_under_their_names() -> None:
@@ -61,7 +74,7 @@ def test_answers_stand_side_by_side_under_their_names() -> None:
 
 def test_a_gradient_reaches_the_outputs_of_every_target() -> None:
     logits = torch.zeros(3, ALL.num_outputs, requires_grad=True)
-    labels = torch.tensor([[1, 90, 2, 0.1, 0.1, 0.9, 0.9]] * 3)
+    labels = torch.tensor([[1, 2.5, 2, 0.1, 0.1, 0.9, 0.9]] * 3)
     ALL.loss(logits, labels, label_smoothing=0.0).backward()
     assert (logits.grad != 0).all()
 

@@ -67,6 +67,17 @@ def test_copies_are_found_across_formats_and_two_labels_are_told(listing: pd.Dat
     assert report["duplicates_with_two_labels"] == [same]
 
 
+def test_copies_of_which_something_else_is_true_are_told_target_by_target(listing: pd.DataFrame) -> None:
+    ages = {"pets/cats/1.png": 30.0, "pets/dogs/9.tiff": 60.0}
+    several = listing.assign(label="cats", target_age=listing["path"].map(ages).fillna(1.0), target_sex="f")
+    _, report = index(several)
+    (same,) = report["duplicates_with_two_labels"]
+    assert same["labels"] == ["30.0, f", "60.0, f"]
+    _, report = index(several.assign(target_age=30.0))
+    assert len(report["duplicates"]) == 1
+    assert report["duplicates_with_two_labels"] == []
+
+
 def test_equal_bytes_of_other_shapes_are_no_copies(project: Path) -> None:
     Path("x/a").mkdir(parents=True)
     Image.new("RGB", (2, 3)).save("x/a/1.png")

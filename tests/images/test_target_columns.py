@@ -11,7 +11,7 @@ from regraft.images.faults import ManifestError, SourceError
 from regraft.images.manifest import add_targets, build_manifest
 from regraft.images.sources import CsvSource, list_images
 from regraft.images.splits import SplitOptions
-from regraft.images.target_columns import describe_targets, label_array
+from regraft.images.target_columns import describe_targets, label_array, split_by_classes
 
 SEX_AND_AGE = {"sex": {"kind": "classes", "column": "sex"}, "age": {"kind": "number", "column": "years"}}
 FACE = {"face": {"kind": "points", "first_column": "x0", "last_column": "y1"}}
@@ -88,7 +88,24 @@ def test_what_is_wrong_with_targets_is_all_told() -> None:
     said = message("path,sex,years\n0.png,f,old\n1.png,,nan\n2.png,f,3\n", SEX_AND_AGE)
     assert "target 'sex': 1 rows have no class: data/1.png" in said
     assert "target 'age': 2 rows have no number: data/0.png ('old'), data/1.png ('nan')" in said
+    assert "data/1.png (empty)" in said
     assert "no column 'year'" not in said
+
+
+@pytest.mark.parametrize("text", ["1_000", "inf", "1e40", "3,5", "0x10"])
+def test_what_is_no_plain_number_is_told(text: str) -> None:
+    said = message(f'path,years\n0.png,"{text}"\n1.png,3\n', {"age": SEX_AND_AGE["age"]})
+    assert f"1 rows have no number: data/0.png ('{text}')" in said
+
+
+def test_the_coordinate_at_fault_is_told_and_fractions_are_no_pixels() -> None:
+    assert "data/0.png ('oops')" in message("path,x0,y0,x1,y1\n0.png,1,2,3,oops\n1.png,5,6,9,8\n", FACE)
+    said = message("path,x0,y0,x1,y1\n0.png,0.1,0.2,0.3,0.4\n1.png,0.5,0.6,0.9,0.8\n", FACE)
+    assert "to be given in pixels, not as fractions" in said
+    turned = {"face": {"kind": "points", "first_column": "y1", "last_column": "x0"}}
+    assert "its first column 'y1' stands behind the last, 'x0'" in message(
+        "path,x0,y0,x1,y1\n0.png,1,2,3,4\n", turned
+    )
 
 
 def test_a_column_that_is_not_there_is_named_with_its_option() -> None:
@@ -129,7 +146,7 @@ def test_a_name_that_another_column_has_is_refused(name: str, beside: dict[str, 
 
 
 def manifest_of(
-    text: str, targets: dict[str, Any], **facts: Any
+    text: str, targets: dict[str, Any], min_images_per_class: int = 3, **facts: Any
 ) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     given = source(text, targets)
     listing = list_images(given)
@@ -137,12 +154,17 @@ def manifest_of(
         id=range(len(listing)), pixel_sha256=[f"{row:064x}" for row in range(len(listing))], **facts
     )
     options = SplitOptions(kind="random", val_fraction=0.2, test_fraction=0.2, seed=0)
-    manifest, _ = build_manifest(index, options, min_images_per_class=3)
-    return add_targets(manifest, given.target_columns(), min_images_per_class=3)
+    limit = {"min_images_per_class": min_images_per_class}
+    manifest, _ = build_manifest(
+        index, options, are_classes=split_by_classes(given.target_columns()), **limit
+    )
+    return add_targets(manifest, given.target_columns(), **limit)
 
 
 def test_classes_are_numbered_and_points_put_on_the_scale_of_their_image() -> None:
-    lines = "".join(f"{row}.png,{'mf'[row % 2]},{row},{row},50,{2 * row},100\n" for row in range(20))
+    lines = "".join(
+        f"{row}.png,{'mf'[row % 2]},{row},{row},{43 + row},{2 * row},{93 + row}\n" for row in range(20)
+    )
     targets = {**SEX_AND_AGE, **FACE}
     manifest, described = manifest_of(f"path,sex,years,x0,y0,x1,y1\n{lines}", targets, width=200, height=100)
     assert [one["kind"] for one in described] == ["classes", "number", "points"]
@@ -151,6 +173,21 @@ def test_classes_are_numbered_and_points_put_on_the_scale_of_their_image() -> No
     assert (row["target_sex"], row["target_sex.name"], row["target_age"]) == (0, "f", 7.0)
     labels = label_array(manifest, described)[manifest["path"] == "data/7.png"]
     assert labels.tolist() == [[0, 7, 7.5 / 200, 0.505, 14.5 / 200, 1.005]], "pixel 0 has its middle at 0.5"
+
+
+def test_a_number_that_is_the_same_in_all_of_train_stops_the_run() -> None:
+    lines = "".join(f"{row}.png,{'mf'[row % 2]},{row},50,{2 * row},{row}\n" for row in range(20))
+    with pytest.raises(ManifestError, match=r"face\.y0 have one value in all training images"):
+        manifest_of(
+            f"path,sex,x0,y0,x1,y1\n{lines}", {"sex": SEX_AND_AGE["sex"], **FACE}, width=200, height=100
+        )
+
+
+@pytest.mark.parametrize("numbers", [[0] * 16 + [1, 2, 3, 4], [3, 3, *[5] * 18], [1.5, *range(19)]])
+def test_images_are_split_by_parts_of_a_number_however_few_lie_in_one(numbers: list[float]) -> None:
+    lines = "".join(f"{row}.png,{number}\n" for row, number in enumerate(numbers))
+    manifest, _ = manifest_of(f"path,years\n{lines}", {"age": SEX_AND_AGE["age"]}, min_images_per_class=10)
+    assert set(manifest["split"]) == {"train", "val", "test"}
 
 
 def test_points_far_outside_their_images_stop_the_run() -> None:

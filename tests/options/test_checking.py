@@ -332,6 +332,7 @@ def test_several_targets_go_with_the_shipped_settings(shipped: dict[str, Any]) -
         ("train_head.learn_from", "both", "set it to 'labels'"),
         ("train_head.views_seen", "mean", "set it to 'each'"),
         ("fine_tune.selection_metric", "accuracy", "set it to calibrated_log_loss or log_loss"),
+        ("register.selection_metric", "accuracy", "set it to log_loss"),
     ],
 )
 def test_what_is_about_the_classes_of_one_label_does_not_go_with_several_targets(
@@ -367,8 +368,15 @@ def test_steps_that_know_one_label_are_refused_before_they_run(shipped: dict[str
     check_steps(several, {"ingest", "train_head"})
 
 
-def test_points_whose_partners_are_known_go_with_mirrored_views(shipped: dict[str, Any]) -> None:
+def test_points_whose_partners_are_known_go_with_views_that_the_head_has_seen(
+    shipped: dict[str, Any],
+) -> None:
     known = {"face": {**POINTS["face"], "mirrored": [[0, 16]]}}
     changed = with_change(shipped, "ingest.source", {**TARGETS, "targets": known})
-    check_parameters(changed)
+    said = fault_of(changed)
+    assert "fine_tune.predict_views: 'flips'" in said
+    assert "build_backbone.views: 'identity'" in said
+    changed = with_change(changed, "build_backbone.views", "flips")
+    for views in ("identity", "mirror", "flips"):
+        check_parameters(with_change(changed, "fine_tune.predict_views", views))
     assert "normalize.fit" in fault_of(with_change(changed, "normalize.fit", "crop"))

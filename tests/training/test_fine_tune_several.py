@@ -113,8 +113,8 @@ def tune(pictures: tuple[np.ndarray, pd.DataFrame], compute: Compute, store: Any
     ) -> FineTuned:
         return fine_tune(
             probe,
-            train or labelled_several(*pictures, "train", targets),
-            val or labelled_several(*pictures, "val", targets),
+            train or labelled_several(*pictures, "train", targets, probe.target),
+            val or labelled_several(*pictures, "val", targets, probe.target),
             settings=dataclasses.replace(SETTINGS, **changes),
             compute=dataclasses.replace(compute, num_streams=num_streams),
             store=store,
@@ -187,7 +187,10 @@ def test_what_is_learnt_of_a_view_is_where_it_shows_the_points(
     monkeypatch.setattr(SeveralTargets, "loss", loss)
     tune(probe, LIGHT, PLACE, views="flips", views_per_image=2, max_epochs=3)
     train = pictures[1][pictures[1]["split"] == "train"]
-    of_light = {np.float32(row["target_light"]): row for _, row in train.iterrows()}
+    lights = probe.target.learnt(train[["target_light", "target_place.x0", "target_place.y0"]].to_numpy())[
+        :, 0
+    ]
+    of_light = {light: row for light, (_, row) in zip(lights, train.iterrows(), strict=True)}
     moves = set()
     for light, x, y in learnt:
         row = of_light[light]
@@ -221,10 +224,10 @@ def test_calibration_softens_classes_and_leaves_numbers_as_they_are(
     # One step down the gradient of all pictures, some with a wrong label, judged by the same: better for sure.
     small = dataclasses.replace(SETTINGS.optimiser, learning_rate=1e-6)
     changes: dict[str, Any] = {"max_epochs": 1, "selection_metric": "log_loss", "batch_size": 45}
-    images = labelled_several(*pictures, "train", [SHAPE, LIGHT])
+    images = labelled_several(*pictures, "train", [SHAPE, LIGHT], probe.target)
     labels = images.labels.copy()
     labels[:6, 0] = (labels[:6, 0] + 1) % 3
-    images = dataclasses.replace(images, labels=labels, targets=labels.astype(np.float32))
+    images = dataclasses.replace(images, labels=labels, targets=probe.target.learnt(labels))
     changes |= {"optimiser": small, "train": images, "val": images}
     plain, calibrated = (tune(probe, SHAPE, LIGHT, calibrate=asked, **changes) for asked in (False, True))
     assert plain.best_epoch == 1, "else nothing is calibrated"

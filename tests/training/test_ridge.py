@@ -96,3 +96,22 @@ def test_what_is_held_out_is_judged_under_a_penalty_that_the_other_folds_chose()
         np.testing.assert_allclose(said[held], expected, rtol=1e-5, atol=1e-6)
     missing = predict_held_out(FEATURES, NUMBERS, folds=FOLDS[:2], penalties=(1.0,))
     assert np.isnan(missing[FOLDS[2][1]]).all()
+
+
+def test_numbers_that_nothing_tells_get_a_penalty_far_stronger_than_asked_for() -> None:
+    generator = np.random.default_rng(3)
+    features = generator.normal(size=(60, 200)).astype(np.float32)
+    nothing = generator.normal(size=(60, 1))
+    folds = [
+        (np.flatnonzero(np.arange(60) % 3 != fold), np.flatnonzero(np.arange(60) % 3 == fold))
+        for fold in range(3)
+    ]
+    ridge = fit_ridge(features, nothing, folds=folds, penalties=(10.0, 1.0))
+    assert ridge.penalty >= 100
+    assert [row["penalty"] for row in ridge.history] == sorted(
+        (row["penalty"] for row in ridge.history), reverse=True
+    )
+    assert ridge.noise[0] < 1.06, "hardly worse than the mean"
+    assert fit_ridge(features, nothing, folds=folds, penalties=(1.0,)).penalty == 1.0, (
+        "the only one asked for"
+    )

@@ -69,7 +69,8 @@ def _stage(step: str, project: Path, catalog: CatalogProtocol[Any, Any]) -> dict
         name.removeprefix("params:").split(".")[0] for name in needed if name.startswith("params:")
     )
     files = {file for name in needed if not name.startswith("params:") and (file := file_of(catalog, name))}
-    files |= {path for name in parameters for path in external_paths(catalog.load(f"params:{name}"))}
+    external = {path for name in parameters for path in external_paths(catalog.load(f"params:{name}"))}
+    files |= external
     files |= {path for node in nodes for path in code_files(node).values()}
     stage: dict[str, Any] = {
         # --env base: conf/local is a machine's own and not what is repeated elsewhere
@@ -86,6 +87,8 @@ def _stage(step: str, project: Path, catalog: CatalogProtocol[Any, Any]) -> dict
         role = _dvc_role(catalog, name)
         if role == "none" or (file := file_of(catalog, name)) is None:
             continue
+        if any((project / file).is_relative_to(project / path) for path in external):
+            continue  # the demonstration's images, where one's own lie around their folder: nothing is copied there
         kind = "metrics" if role == "metrics" else "outs"
         outputs[kind].append(_relative(file, project))
     stage |= {kind: paths for kind, paths in outputs.items() if paths}

@@ -5,6 +5,7 @@ in the model's configuration, for MLflow wants to know what is answered before a
 and no run.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,9 @@ _ANSWERS: dict[str, Any] = {"classes": ClassAnswer, "number": float, "points": l
 def answers_model(targets: Sequence[Mapping[str, Any]]) -> Any:
     """What an image is answered, a field a target: its name, and its type by its kind."""
     fields: dict[str, Any] = {target["name"]: (_ANSWERS[target["kind"]], ...) for target in targets}
-    return create_model("Answers", **fields)
+    with warnings.catch_warnings():  # a target may be called as something that BaseModel has: `copy`, `json`
+        warnings.filterwarnings("ignore", message="Field name", category=UserWarning)
+        return create_model("Answers", **fields)
 
 
 _CONFIG: Any = ModelConfig()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 _MIRRORED, _UPSIDE_DOWN, _TRANSPOSED = 1, 2, 4  # bits of a view's number
@@ -71,7 +73,7 @@ class NumbersTarget(BaseModel):
 
         Args:
             outputs: `(B, D)` float.
-            labels: `(B, D)` float, in the numbers' own unit.
+            labels: `(B, D)` float, as `learnt` gives them.
             label_smoothing: Nothing to smooth here.
 
         Returns:
@@ -81,9 +83,18 @@ class NumbersTarget(BaseModel):
             Losses of several targets weighted by their noise: Kendall et al. 2018, arXiv:1705.07115; there the noise
             is learnt, here it is measured by cross-validation.
         """
-        mean, scale, noise = (outputs.new_tensor(values) for values in (self.mean, self.scale, self.noise))
-        errors = (outputs - (labels.to(outputs.dtype) - mean) / scale) / noise
-        return errors.square().mean(dim=1) / 2
+        noise, labels = outputs.new_tensor(self.noise), labels.to(outputs.dtype)
+        if self.kind == "points":
+            labels = (labels - outputs.new_tensor(self.mean)) / outputs.new_tensor(self.scale)
+        return ((outputs - labels) / noise).square().mean(dim=1) / 2
+
+    def learnt(self, values: "NDArray[np.float64]") -> "NDArray[np.float64]":
+        """Numbers `(N, D)` in their own unit as `losses` takes them: a number in deviations from the mean, since what
+        has a large offset would lose its last digits in half of float64; points as they are, for a view moves them."""
+        if self.kind == "points":
+            return values
+        standardised: NDArray[np.float64] = (values - self.mean[0]) / self.scale[0]
+        return standardised
 
     def answers(self, outputs: "Tensor") -> "Tensor":
         """`(B, D)` outputs to `(B, D)` float64 numbers in their own unit."""

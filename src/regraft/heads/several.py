@@ -12,6 +12,8 @@ from regraft.heads.numbers import NumbersTarget
 from regraft.heads.targets import BinaryTarget, MulticlassTarget
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 Member = BinaryTarget | MulticlassTarget | NumbersTarget
@@ -55,7 +57,7 @@ class SeveralTargets(BaseModel):
 
         Args:
             logits: `(B, O)` float.
-            labels: `(B, L)` float, a column a class target (the number of its class) and one a number.
+            labels: `(B, L)` float, as `learnt` gives them.
             label_smoothing: Fraction in [0, 1) of each class label spread evenly over all its classes.
             weights: `(B,)` float, by which each image's loss is multiplied; the sum is divided by B all the same.
 
@@ -66,6 +68,17 @@ class SeveralTargets(BaseModel):
         for member, of_outputs, of_labels, _ in self.parts():
             total = total + _losses(member, logits[:, of_outputs], labels[:, of_labels], label_smoothing)
         return (total if weights is None else total * weights).mean()
+
+    def learnt(self, labels: "NDArray[np.float64]") -> "NDArray[np.float32]":
+        """What `loss` takes of labels `(N, L)`: a column a class target (the number of its class) and one a number in
+        its own unit, two a point."""
+        import numpy as np
+
+        columns = [
+            member.learnt(labels[:, own]) if isinstance(member, NumbersTarget) else labels[:, own]
+            for member, _, own, _ in self.parts()
+        ]
+        return np.concatenate(columns, axis=1).astype(np.float32)
 
     def answers(self, logits: "Tensor") -> "Tensor":
         """`(B, O)` outputs to `(B, A)` float64: probabilities of classes, numbers in their own unit, side by side."""

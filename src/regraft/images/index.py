@@ -14,6 +14,7 @@ import pandas as pd
 from regraft.images.faults import ManifestError, show_first, suggest_near
 from regraft.images.file_names import find_alike, find_links_out
 from regraft.images.reading import NO_SAVE_POINTS, Facts, read_all
+from regraft.images.target_columns import PREFIX
 from regraft.images.ways import Way
 from regraft.save_points import SavePoints
 
@@ -149,8 +150,12 @@ def _describe(image_index: pd.DataFrame) -> dict[str, Any]:
 
 
 def _list_duplicates(image_index: pd.DataFrame) -> list[dict[str, Any]]:
-    """Files with the same pixels, sets of them by their first path."""
+    """Files with the same pixels, sets of them by their first path; of several targets what is true as one text."""
     copies = image_index[image_index.duplicated("pixel_sha256", keep=False)]
+    targets = [name for name in copies.columns if name.startswith(PREFIX) and "." not in name]
+    if targets:  # points, which are many columns, are not told here
+        told = copies[targets].astype("str").apply(", ".join, axis=1) if len(copies) else copies["label"]
+        copies = copies.assign(label=told)
     return [
         {"pixel_sha256": digest, "paths": same["path"].tolist(), "labels": same["label"].tolist()}
         for digest, same in copies.groupby("pixel_sha256", sort=False)

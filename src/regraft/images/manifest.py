@@ -10,7 +10,13 @@ import pandas as pd
 
 from regraft.images.faults import ManifestError, join_faults, show_first
 from regraft.images.splits import SPLITS, SplitOptions, assign_splits
-from regraft.images.target_columns import PREFIX, AnyColumns, describe_targets, to_fractions
+from regraft.images.target_columns import (
+    PREFIX,
+    AnyColumns,
+    describe_targets,
+    manifest_columns,
+    to_fractions,
+)
 
 __all__ = ["TARGET", "ManifestError", "add_targets", "build_manifest"]
 
@@ -23,6 +29,7 @@ def build_manifest(
     *,
     min_images_per_class: int,
     label_order: Sequence[str] = (),
+    are_classes: bool = True,
 ) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     """Split the images and number their labels.
 
@@ -31,6 +38,8 @@ def build_manifest(
         options: How to split.
         min_images_per_class: A class with fewer readable images stops the run.
         label_order: Labels in the order of their numbers, as the source gives them; empty for alphabetical.
+        are_classes: Whether the labels are learnt. Parts of a number, which images are only split by, may be one or
+            hold few images.
 
     Returns:
         The index, row for row, with `split` assigned, `label` as int64 in [0, K) and `label_name` as text
@@ -50,7 +59,7 @@ def build_manifest(
         raise ManifestError(
             f"labels {show_first(unknown)} are not among the source's: {show_first(label_names)}"
         )
-    if len(label_names) < 2:
+    if are_classes and len(label_names) < 2:
         raise ManifestError(
             f"a classifier needs at least two classes, got {len(present)}: {show_first(present)}"
         )
@@ -58,7 +67,7 @@ def build_manifest(
     splits = assign_splits(image_index, options)
     num_images = pd.crosstab(labels, splits)
     num_images = num_images.reindex(index=label_names, columns=list(SPLITS), fill_value=0)
-    if faults := _find_thin_classes(num_images, min_images_per_class):
+    if are_classes and (faults := _find_thin_classes(num_images, min_images_per_class)):
         raise ManifestError(join_faults(faults))
 
     number_of_label = {name: number for number, name in enumerate(label_names)}
@@ -108,9 +117,20 @@ def add_targets(
                     "They are to be given in pixels of the image."
                 )
             manifest = manifest.assign(**fractions)
+        if target["kind"] != "classes":
+            faults += _find_still(manifest, target)
     if faults:
         raise ManifestError(join_faults(faults))
     return manifest, described
+
+
+def _find_still(manifest: pd.DataFrame, target: Mapping[str, Any]) -> list[str]:
+    """Columns of numbers that are the same in all images of train."""
+    train = manifest.loc[manifest["split"] == "train", manifest_columns(target)]
+    still = [name.removeprefix(PREFIX) for name in train.columns if train[name].nunique() < 2]
+    if not still:
+        return []
+    return [f"{show_first(still)} have one value in all training images: there is nothing to learn."]
 
 
 def _find_thin_classes(num_images: pd.DataFrame, min_images_per_class: int) -> list[str]:
@@ -132,6 +152,6 @@ def _find_thin_classes(num_images: pd.DataFrame, min_images_per_class: int) -> l
     if absent:
         faults.append(
             f"{len(absent)} classes are missing in a split: {show_first(absent)}. Add images, remove the "
-            "class, or change ingest.split."
+            "class, or change ingest.split (another seed, larger fractions)."
         )
     return faults

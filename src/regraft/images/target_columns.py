@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # as in sources: the options alone do not need it
 
 PREFIX: Final = "target_"
 _NUM_STRATA: Final = 4  # of a number, to split by
+_TOO_LARGE: Final = 1e30  # its square would be no number
 
 TargetName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
@@ -80,7 +81,8 @@ class PointsColumns(_Columns):
         return found
 
     def of_header(self, header: Sequence[str]) -> list[str]:
-        """Its columns among those of the table, in order; the ends alone where the table lacks one of them."""
+        """Its columns among those of the table, in order; the ends alone where the table lacks one of them, and none
+        where they stand the other way round."""
         ends = [self.first_column, self.last_column]
         if not set(ends) <= set(header):
             return ends
@@ -107,6 +109,11 @@ def find_taken_names(targets: Mapping[str, AnyColumns]) -> list[str]:
         or name.startswith("model_")
         or any(re.fullmatch(rf"{re.escape(part)}_[xy]\d+", name) for part in parts)
     ]
+
+
+def split_by_classes(targets: Mapping[str, AnyColumns]) -> bool:
+    """Whether images are split by classes that are learnt: by one label, or a target's; else by parts of a number."""
+    return not targets or any(target.kind == "classes" for target in targets.values())
 
 
 def manifest_columns(target: Mapping[str, Any]) -> list[str]:
@@ -143,6 +150,12 @@ def read_targets(
     faults: list[str] = []
     for name, target in targets.items():
         of_target = keys[name]
+        if target.kind == "points" and not of_target:
+            faults.append(
+                f"target {name!r}: its first column {target.first_column!r} stands behind the last, "
+                f"{target.last_column!r}"
+            )
+            continue
         if len(of_target) % 2 and target.kind == "points":
             faults.append(
                 f"target {name!r}: its {len(of_target)} columns from {target.first_column!r} to "
@@ -157,7 +170,8 @@ def read_targets(
         for row in rows:
             values = [_value(row[key], is_text=is_text) for key in of_target]
             if None in values:
-                wrong.append(f"{row['path']} ({', '.join(repr(row[key]) for key in of_target[:2])})")
+                text = row[of_target[values.index(None)]]
+                wrong.append(f"{row['path']} ({'empty' if text is None else repr(text)})")
                 continue
             for key, value in zip(of_target, values, strict=True):
                 row[key] = value
@@ -168,6 +182,11 @@ def read_targets(
         num_values = len({tuple(row[key] for key in of_target) for row in rows})
         if rows and num_values == 1:
             faults.append(f"target {name!r} has one value in all rows: there is nothing to learn")
+        if target.kind == "points" and all(0 <= row[key] <= 1 for row in rows for key in of_target):
+            faults.append(
+                f"target {name!r}: all its points lie within the first pixel; they are to be given in pixels, not as "
+                "fractions of the image"
+            )
     if targets and rows and not faults:
         _add_strata(rows, targets, keys)
     return faults
@@ -212,7 +231,8 @@ def _value(text: str | None, *, is_text: bool) -> str | float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
+    is_number = math.isfinite(value) and abs(value) < _TOO_LARGE and "_" not in text
+    return value if is_number else None
 
 
 def _add_strata(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 _ONE_LABEL_STEPS: Final = ("compare", "audit", "sweep")
+_VIEWS: Final = ("identity", "mirror", "flips", "dihedral")  # each holds those before it
 
 
 def several_misfits(options: Mapping[str, Any]) -> list[str]:
@@ -38,11 +39,24 @@ def several_misfits(options: Mapping[str, Any]) -> list[str]:
         for key, allowed, reason in wanted
         if (value := _value(options, key, allowed)) != allowed
     ]
-    if _value(options, "fine_tune.selection_metric", "log_loss") == "accuracy":
+    known, asked = (
+        _value(options, key, "identity") for key in ("build_backbone.views", "fine_tune.predict_views")
+    )
+    are_partners_known = all(target.mirrored is not None for target in points)
+    if points and are_partners_known and _VIEWS.index(asked) > _VIEWS.index(known):
         faults.append(
-            "fine_tune.selection_metric: 'accuracy' does not go with ingest.source.targets (several targets have no "
-            "one accuracy); set it to calibrated_log_loss or log_loss"
+            f"fine_tune.predict_views: {asked!r}, but the head has not seen points in these views "
+            f"(build_backbone.views: {known!r}), and its answers to them would be averaged in; set both to the same"
         )
+    for key, allowed in (
+        ("fine_tune.selection_metric", "calibrated_log_loss or log_loss"),
+        ("register.selection_metric", "log_loss"),
+    ):
+        if _value(options, key, "log_loss") == "accuracy":
+            faults.append(
+                f"{key}: 'accuracy' does not go with ingest.source.targets (several targets have no one accuracy); set "
+                f"it to {allowed}"
+            )
     return faults
 
 

@@ -34,10 +34,9 @@ from regraft.registry.recorded_answers import (
     true_values,
 )
 from regraft.registry.several_reasons import HEADLINES, warn_of_baselines, why_compared, why_incomparable
-from regraft.training.target_losses import image_losses, squared_errors
+from regraft.training.target_losses import error_unit, image_losses
 
 _COLUMNS = ("sha256", "split", "group", "model")
-_LEAST_UNIT = 1e-12  # of a squared error: a champion without any would make every other cost infinitely much
 _TORN = 1e-3  # relative: the same file in batches of another size gets answers that are rounded otherwise
 _SAME = 1e-12  # relative: the last digit of a file's decimals
 
@@ -145,9 +144,7 @@ def _compare(
         {target["name"]: said_values(rows, target) for target in targets} for rows in (candidate, champion)
     )
     units = {
-        target["name"]: max(
-            float(squared_errors(true[target["name"]], theirs[target["name"]]).mean()), _LEAST_UNIT
-        )
+        target["name"]: error_unit(true[target["name"]], theirs[target["name"]])
         for target in targets
         if target["kind"] != "classes"
     }

@@ -60,7 +60,10 @@ def why_incomparable(ours: Sequence[Target], theirs: Sequence[Target]) -> list[s
     ]
     if not parts:
         return []
-    return [f"Not promoted: candidate and champion have different targets ({'; '.join(parts)})."]
+    return [
+        f"Not promoted: candidate and champion have different targets ({'; '.join(parts)}). Set the alias by hand, or "
+        "register under another name (tracking.registered_model_name)."
+    ]
 
 
 def why_compared(

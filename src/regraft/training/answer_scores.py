@@ -30,7 +30,7 @@ def answer_costs(
     Args:
         target: What the answers are to.
         answers: `(N, A)`.
-        labels: `(N,)` numbers of classes, or `(N, L)` of several targets; see `SeveralTargets.loss`.
+        labels: `(N,)` numbers of classes, or `(N, L)` of several targets, as `SeveralTargets.learnt` takes them.
         weights: `(N,)`, mean 1.
         metric: Of several targets both log-losses are sums over the targets, as `SeveralTargets.loss` has them; one is
             calibrated class target by class target.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from regraft.backbones.stage_choice import Unfreeze, chosen_stages
 from regraft.classifier.classifier import Classifier
 from regraft.classifier.views import ViewSet, num_views
+from regraft.heads.several import SeveralTargets
 from regraft.images.blocks import ReadByRows, RowsOf
 from regraft.images.target_columns import label_array
 from regraft.save_points import SavePoints
@@ -228,14 +229,19 @@ def fine_tune(
 
 
 def labelled_several(
-    pixels: NDArray[np.uint8], manifest: pd.DataFrame, split: str, targets: Sequence[Mapping[str, Any]]
+    pixels: NDArray[np.uint8],
+    manifest: pd.DataFrame,
+    split: str,
+    targets: Sequence[Mapping[str, Any]],
+    target: SeveralTargets,
 ) -> Labelled:
-    """The images of a split with several targets, as `describe_targets` describes them; see `labelled`."""
+    """The images of a split with several targets, as `describe_targets` describes them, and as a head has them; see
+    `labelled`."""
     rows = np.flatnonzero(manifest["split"] == split)
     images = manifest.iloc[rows]
     labels, ones = label_array(images, targets), np.ones(len(rows))
     weights = given_weights(images) if split == "train" else ones
-    return Labelled(RowsOf(pixels, rows), labels, Shares(weights, ones), labels.astype(np.float32))
+    return Labelled(RowsOf(pixels, rows), labels, Shares(weights, ones), target.learnt(labels))
 
 
 def num_trained(classifier: Classifier, unfreeze: Unfreeze) -> Mapping[str, int]:

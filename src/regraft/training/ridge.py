@@ -13,6 +13,8 @@ from threadpoolctl import threadpool_limits
 from regraft.training.linear_probe import standardisation
 from regraft.training.standardised_rows import FeatureSource, Floats, Ints, StandardisedRows
 
+_STRONGER = (1000.0, 100.0, 10.0)  # times the strongest asked for
+_STRONGEST = 1e6  # weights are 0 with it
 _LEAST_NOISE = 1e-3  # of a number's deviation: what is fitted better than that is known well enough
 
 
@@ -54,7 +56,8 @@ def fit_ridge(
 
     The objective is half the mean (weighted) squared error of the numbers over their deviations + penalty / 2 ·
     ‖weight‖² over features standardised as in `fit_linear_probe`; both are folded into the layer returned. The penalty
-    with the least error on images held out is taken; of equals the stronger.
+    with the least error on images held out is taken; of equals the stronger. Where that is the strongest of several,
+    stronger ones are tried: numbers that the features hardly tell ask for much more than classes do.
 
     Args:
         features: `(N, D)` float32; many are read a few rows at a time.
@@ -74,16 +77,12 @@ def fit_ridge(
     ordered = sorted(penalties, reverse=True)
     # One thread: sums over more are rounded otherwise, and the result would depend on the machine's cores.
     with threadpool_limits(1):
-        squares = np.zeros((len(ordered), numbers.shape[1]))
-        for learnt, held_out in folds:
-            path = _solve(rows[learnt], wanted[learnt], counted[learnt], ordered)
-            for place, (weight, bias) in enumerate(path):
-                for part, block in rows[held_out].blocks():
-                    error = block @ weight + bias - wanted[held_out[part]]
-                    squares[place] += (counted[held_out[part], None] * error**2).sum(axis=0)
-        held = np.concatenate([held_out for _, held_out in folds])
-        errors = squares / counted[held].sum()
-        best = int(np.argmin(errors.mean(axis=1)))
+        errors = _held_out_errors(rows, wanted, counted, folds, ordered)
+        while len(ordered) > 1 and not errors.mean(axis=1).argmin() and ordered[0] < _STRONGEST:
+            stronger = [ordered[0] * factor for factor in _STRONGER]
+            further = _held_out_errors(rows, wanted, counted, folds, stronger)
+            ordered, errors = [*stronger, *ordered], np.concatenate([further, errors])
+        best = int(errors.mean(axis=1).argmin())
         [(weight, bias)] = _solve(rows, wanted, counted, [ordered[best]])
         gradient_norm = _gradient_norm(rows, wanted, counted, weight, bias, ordered[best])
     raw = (weight / rows.scale[:, None]).T
@@ -100,6 +99,25 @@ def fit_ridge(
             for penalty, of_penalty in zip(ordered, errors, strict=True)
         ],
     )
+
+
+def _held_out_errors(
+    rows: StandardisedRows,
+    wanted: Floats,
+    counted: Floats,
+    folds: Sequence[tuple[Ints, Ints]],
+    penalties: Sequence[float],
+) -> Floats:
+    """Mean squared errors `(P, T)` of what is held out, a row a penalty."""
+    squares = np.zeros((len(penalties), wanted.shape[1]))
+    for learnt, held_out in folds:
+        path = _solve(rows[learnt], wanted[learnt], counted[learnt], penalties)
+        for place, (weight, bias) in enumerate(path):
+            for part, block in rows[held_out].blocks():
+                error = block @ weight + bias - wanted[held_out[part]]
+                squares[place] += (counted[held_out[part], None] * error**2).sum(axis=0)
+    errors: Floats = squares / counted[np.concatenate([held_out for _, held_out in folds])].sum()
+    return errors
 
 
 def predict_held_out(

@@ -70,8 +70,9 @@ def fit_several_head(
     images = manifest.iloc[np.tile(train, len(views))]
     units = np.tile(units_of_training(manifest), len(views))
     weights = given_weights(images)
-    strata, numbers = images[TARGET].to_numpy(np.int64), label_array(images, targets)
+    numbers = label_array(images, targets)
     views_of_rows = np.repeat(np.arange(len(views)), len(train))
+    strata = strata_of(images, targets)
     folds = group_folds(strata, units, len(np.unique(strata)), settings)
     members, layers, rows, summary = list[Member](), list[tuple[Floats, Floats]](), list[dict[str, Any]](), {}
     start = 0
@@ -93,6 +94,14 @@ def fit_several_head(
     head = Head(modules, LinearLayers(), learnt.shape[1], SeveralTargets(members=tuple(members)), stages)
     told = {"criterion": "each target solved", "is_converged": True, "targets": summary}
     return head, {"summary": told, "rows": rows}, dict(_NOTHING_BALANCED)
+
+
+def strata_of(images: pd.DataFrame, targets: Sequence[Mapping[str, Any]]) -> NDArray[np.int64]:
+    """`(R,)` what the folds of numbers and points are stratified by: the classes that images are split by. Parts of a
+    number may be too small for that; then all 0."""
+    if any(target["kind"] == "classes" for target in targets):
+        return images[TARGET].to_numpy(np.int64)
+    return np.zeros(len(images), np.int64)
 
 
 def _in_views(wanted: Floats, views: NDArray[np.int64], target: Mapping[str, Any]) -> Floats:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from regraft.training.scoring import Floats, log_losses
 
+_ROUNDING = 1e-12
+
 
 def image_losses(
     true: Mapping[str, NDArray[Any]],
@@ -37,6 +39,18 @@ def image_losses(
         )
         for target in targets
     }
+
+
+def error_unit(true: Floats, said: Floats) -> float:
+    """The mean squared error of answers, to be what costs half a nat: > 0, and never so small beside the spread of what
+    is true that rounding would count.
+
+    Args:
+        true: `(N,)` numbers or `(N, P, 2)` points.
+        said: Of the same shape.
+    """
+    spread = float(((true - true.mean(axis=0)) ** 2).mean())
+    return max(float(squared_errors(true, said).mean()), _ROUNDING * spread) or 1.0
 
 
 def squared_errors(true: Floats, said: Floats) -> Floats:

@@ -79,11 +79,6 @@ def test_a_joint_loss_is_the_sum_of_what_each_target_costs() -> None:
     assert found["sex.accuracy"].value == 0.5
 
 
-def test_answers_without_an_error_still_have_a_unit_to_be_divided_by() -> None:
-    true = {"age": np.array([3.0])}
-    assert 0 < scores.loss_units(true, true, [NUMBER])["age"] < 1e-6
-
-
 def test_facts_are_known_of_every_metric_whatever_its_target_is_called() -> None:
     assert scores.facts_of("accuracy").is_fraction
     assert scores.facts_of("sex.accuracy") == scores.facts_of("accuracy")

@@ -14,16 +14,14 @@ from regraft.evaluation.depths import DepthValues, describe_depths
 from regraft.evaluation.intervals import Bootstrap
 from regraft.evaluation.several.answers import Floats, Target
 from regraft.evaluation.several.scores import JOINT_LOSS, headline_metric, point_distances
-from regraft.images.manifest import TARGET
 from regraft.images.target_columns import label_array
 from regraft.training import ridge
 from regraft.training.depth import at_every_depth, check_widths, depth_folds
 from regraft.training.linear_probe import SolverSettings
 from regraft.training.out_of_fold import predict_held_out
-from regraft.training.target_losses import image_losses, squared_errors
+from regraft.training.several_head import strata_of
+from regraft.training.target_losses import error_unit, image_losses
 from regraft.training.units import units_of
-
-_LEAST_UNIT = 1e-12
 
 
 def score_several_depths(
@@ -50,7 +48,7 @@ def score_several_depths(
     """
     chosen = np.flatnonzero(manifest["split"] == "train")
     train = manifest.iloc[chosen]
-    strata = train[TARGET].to_numpy(np.int64)
+    strata = strata_of(train, targets)
     check_widths(features, feature_dims)
     folds = depth_folds(strata, units_of(train), len(np.unique(strata)), settings)
     true = _true(train, targets)
@@ -64,10 +62,7 @@ def score_several_depths(
     probes = at_every_depth(np.ascontiguousarray(features[chosen]), feature_dims, probe)
     said = [of_depth for _, of_depth in probes]
     units = {
-        target["name"]: max(
-            min(float(squared_errors(true[target["name"]], one[target["name"]]).mean()) for one in said),
-            _LEAST_UNIT,
-        )
+        target["name"]: min(error_unit(true[target["name"]], one[target["name"]]) for one in said)
         for target in targets
         if target["kind"] != "classes"
     }

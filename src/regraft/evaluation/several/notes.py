@@ -34,6 +34,9 @@ METRIC_WORDS: Final = {
     "number": "mean absolute error",
     "points": "mean distance",
 }
+_WITH_ARTICLE: Final = {
+    kind: f"{'an' if words[0] == 'a' else 'a'} {words}" for kind, words in METRIC_WORDS.items()
+}
 
 _METADATA_SHARE = 0.7  # of the network's gain over one answer for all
 _MIN_METADATA_GAIN = 0.05  # in accuracy, or of the error of one answer for all
@@ -69,17 +72,17 @@ def _on_baselines(target: Target, metrics: Mapping[str, Any]) -> Iterator[str]:
     values = {model: metrics["test"][model][metric]["value"] for model in MODELS}
     best = max(values.values(), key=lambda value: sign * value)
     gain, least = sign * (metadata - constant), _MIN_METADATA_GAIN * (1 if sign == 1 else constant)
-    words = METRIC_WORDS[target["kind"]]
+    words = _WITH_ARTICLE[target["kind"]]
     if gain >= max(least, _METADATA_SHARE * sign * (best - constant)) and gain > 0:
         yield (
-            f"it differs by source: size, format and place in the listing alone give a {words} of "
+            f"it differs by source: size, format and place in the listing alone give {words} of "
             f"{number_text(metadata, metric)} on test, the better network {number_text(best, metric)}, "
             f"{titles['constant']} {number_text(constant, metric)}. The network may have learnt where an image comes "
             "from."
         )
     if sign * (values["fine_tuned"] - constant) <= 0:
         yield (
-            f"the fine-tuned model is no better than {titles['constant']} of train, with a {words} of "
-            f"{number_text(values['fine_tuned'], metric)} on test against {number_text(constant, metric)}: it tells "
-            "nothing of it."
+            f"the fine-tuned model is no better than {titles['constant']} of train, with {words} of "
+            f"{number_text(values['fine_tuned'], metric)} on test against {number_text(constant, metric)}: nothing "
+            "shows that it tells anything of it."
         )

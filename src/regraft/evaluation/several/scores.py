@@ -15,14 +15,13 @@ from regraft.evaluation.intervals import measured_classes
 from regraft.evaluation.metrics import METRICS
 from regraft.evaluation.reweighted import ValuesOfWeights, mean_of
 from regraft.evaluation.several.answers import Floats, Target
-from regraft.training.target_losses import image_losses, squared_errors
+from regraft.training.target_losses import error_unit, image_losses
 
 JOINT_LOSS: Final = "joint_loss"
 HEADLINES: Final = {"classes": "accuracy", "number": "mean_absolute_error", "points": "mean_distance"}
 NEAR: Final = 0.05  # of the image's side: a point is found
 MAX_SHOWN: Final = 8  # targets that are told and drawn one by one
 
-_LEAST_UNIT = 1e-12  # where the probe makes no error at all
 _ROUNDING = 1e-12  # relative: less is no spread of numbers
 
 
@@ -81,12 +80,11 @@ def loss_units(
     Returns:
         Numbers above 0, so that a loss can be divided by them; a tiny one where all answers are right.
     """
-    errors = {
-        target["name"]: squared_errors(true[target["name"]], said[target["name"]])
+    return {
+        target["name"]: error_unit(true[target["name"]], said[target["name"]])
         for target in targets
         if target["kind"] != "classes"
     }
-    return {name: max(float(of_target.mean()), _LEAST_UNIT) for name, of_target in errors.items()}
 
 
 def measure_targets(

@@ -39,7 +39,7 @@ def fine_tune(
         result = fine_tune(
             probe,
             *(
-                labelled_several(pixels, manifest, split, targets)
+                labelled_several(pixels, manifest, split, targets, head.target)
                 if targets
                 else labelled(
                     pixels,

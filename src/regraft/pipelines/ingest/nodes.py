@@ -56,12 +56,14 @@ def split_images(
     """Train, val and test, label numbers, and what there is to be learnt where it is more than one label."""
     from regraft.images.manifest import add_targets, build_manifest
     from regraft.images.sources import label_order
+    from regraft.images.target_columns import split_by_classes
 
     manifest, label_names = build_manifest(
         image_index,
         options.split,
         min_images_per_class=options.min_images_per_class,
         label_order=label_order(options.source),
+        are_classes=split_by_classes(options.source.target_columns()),
     )
     manifest, targets = add_targets(
         manifest, options.source.target_columns(), min_images_per_class=options.min_images_per_class
