@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 
 from regraft.adapters.command_parameters import parse_parameters
-from regraft.comparing.comparison import compare_models, flat_metrics, holm, plain_table, report_models
+from regraft.comparing.comparison import compare_models, flat_metrics, plain_table, report_models
+from regraft.comparing.differences import holm
 from regraft.comparing.figures import comparison_figure
+from regraft.comparing.one_label import LabelTask
 from regraft.comparing.page import finetune_command, headline, render_comparison, verdict
 from regraft.comparing.tried import Tried, Variant, pack, unpack
 from regraft.evaluation.figure_style import png_bytes
@@ -21,6 +23,7 @@ from regraft.messages import METRICS_LOGGER
 
 BOOTSTRAP = Bootstrap(num_resamples=300, confidence=0.95, seed=0)
 NUM_VAL, NUM_TEST = 100, 400
+TASK = LabelTask({"label": ["even", "odd"]})
 MANIFEST = pd.DataFrame(
     {
         "split": ["train"] * 10 + ["val"] * NUM_VAL + ["test"] * NUM_TEST,
@@ -64,7 +67,7 @@ def tried(label: str, variant: Variant, val: int, test: int, **facts: Any) -> Tr
 def compared(*several: Tried, metric: str = "accuracy") -> dict[str, Any]:
     outcomes = {one.label: f"{one.label} was tried." for one in several}
     return compare_models(
-        several, MANIFEST, "label", outcomes=outcomes, selection_metric=metric, bootstrap=BOOTSTRAP
+        several, MANIFEST, TASK, outcomes=outcomes, selection_metric=metric, bootstrap=BOOTSTRAP
     )
 
 

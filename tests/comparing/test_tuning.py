@@ -20,7 +20,7 @@ from regraft.comparing import tuning
 from regraft.comparing.bench import Bench, Cost, OnBench
 from regraft.comparing.candidates import label_candidates
 from regraft.comparing.finalists import Standing
-from regraft.comparing.probing import probe_candidates, rebuild_probe
+from regraft.comparing.probing import probe_candidates, probe_key, rebuild_probe
 from regraft.comparing.tried import Tried, pack, total_seconds
 from regraft.comparing.tuning import Budget, Recipe, estimate_seconds, fine_tune_finalists
 from regraft.images.blocks import ArrayBlocks
@@ -148,6 +148,55 @@ def test_a_probe_found_before_is_taken_without_looking_at_an_image(bench: Bench)
     blind = replace(bench, arrays=Arrays())
     assert pack(probe_candidates(CANDIDATES, blind, SOLVER)) == pack(first)
     assert blind.arrays.kept == {}  # type: ignore[attr-defined]
+
+
+def with_targets(bench: Bench) -> Bench:
+    """The shape as a class, and how light the picture is."""
+    light = [float(np.asarray(Image.open(path)).mean()) for path in bench.manifest["path"]]
+    manifest = bench.manifest.assign(target_shape=bench.manifest["label"], target_light=light)
+    shape = {"name": "shape", "kind": "classes", "label_names": ["disc", "square"]}
+    return replace(bench, manifest=manifest, targets=[shape, {"name": "light", "kind": "number"}])
+
+
+def test_several_targets_are_probed_fine_tuned_and_kept(bench: Bench, recipe: Recipe) -> None:
+    several = with_targets(bench)
+    probes = probe_candidates(CANDIDATES, several, SOLVER)
+    assert {one.probabilities["held_out"].shape for one in probes} == {(28, 3)}
+    assert set(probes[0].facts["penalties"]) == {"shape", "light"}
+    (found,), outcomes = tuned(several, recipe, probes, max_fine_tuned=1)
+    assert found.probabilities["test"].shape == (8, 3)
+    assert np.allclose(found.probabilities["test"][:, :2].sum(axis=1), 1)
+    assert found.facts["expected_seconds"] > 0
+    assert outcomes[DEEPER].startswith("Fine-tuned in")
+    blind = replace(several, arrays=Arrays())
+    assert pack(probe_candidates(CANDIDATES, blind, SOLVER)) == pack(probes)
+    assert blind.arrays.kept == {}  # type: ignore[attr-defined]
+    (again,), _ = tuned(several, recipe, probes, max_fine_tuned=1)
+    assert pack([again]) == pack([found])
+
+
+def test_other_targets_or_values_of_them_are_another_probe(bench: Bench) -> None:
+    several = with_targets(bench)
+    darker = several.manifest.assign(target_light=several.manifest["target_light"] - 1.0)
+    benches = [
+        bench,
+        several,
+        replace(several, targets=several.targets[:1]),
+        replace(
+            several, targets=[several.targets[0] | {"label_names": ["round", "square"]}, several.targets[1]]
+        ),
+        replace(several, manifest=darker),
+        replace(several, manifest=several.manifest.assign(weight=1.0)),
+    ]
+    keys = {probe_key(OnBench(CANDIDATES[0], one), one, SOLVER) for one in (*benches, with_targets(bench))}
+    assert len(keys) == len(benches)
+
+
+def test_what_is_kept_of_an_activation_names_the_features(bench: Bench) -> None:
+    grid = OnBench(CANDIDATES[0], replace(bench, pooling="mean_and_grid"))
+    mean = OnBench(CANDIDATES[0], bench)
+    assert grid.features_key != mean.features_key
+    assert grid.features().shape[1] == 50 * mean.features().shape[1]
 
 
 def test_two_candidates_of_one_contract_share_their_pixels(bench: Bench) -> None:

@@ -8,8 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -23,13 +26,13 @@ THIRD = "{name: squeezenet1_1, weights: {kind: random, seed: 0}, cut: features.4
 pytestmark = pytest.mark.slow
 
 
-def compare(root: Path, *backbones: str) -> "subprocess.CompletedProcess[str]":
+def compare(root: Path, *backbones: str, more: str = "") -> "subprocess.CompletedProcess[str]":
     kept_apart = ("MLFLOW_", "KEDRO_", "DVC_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(kept_apart)}
     return subprocess.run(
         [
             *(sys.executable, "-m", "kedro", "run", "--env", "test", "--pipeline", "compare"),
-            *("--params", f"compare.backbones=[{', '.join(backbones)}]"),
+            *("--params", f"compare.backbones=[{', '.join(backbones)}]{more}"),
         ],
         cwd=root,
         env=environment | {"PYTHONPATH": str(root / "src"), "OMP_NUM_THREADS": "1"},
@@ -99,6 +102,54 @@ def test_a_comparison_tries_all_and_another_backbone_is_paid_for_alone(root: Pat
     rows = rows_of(root)
     assert rows["parent"].isna().sum() == 2
     assert rows.groupby("parent").size().tolist() in ([2, 3], [3, 2])
+
+
+def test_several_targets_are_compared_by_their_joint_loss(root: Path) -> None:
+    shapes_folder = root / "data" / "01_raw" / "shapes"
+    lines = ["path,shape,light,x,y"]
+    for path in sorted(shapes_folder.rglob("*.png")):
+        pixels = np.asarray(Image.open(path)).astype(float)
+        y, x = (places.mean() for places in np.nonzero(pixels.max(axis=2) > 120))
+        relative = path.relative_to(shapes_folder).as_posix()
+        lines.append(f"{relative},{path.parent.name},{pixels.mean()},{x},{y}")
+    (root / "listing.csv").write_text("\n".join(lines))
+    source = {
+        "kind": "csv",
+        "path": "listing.csv",
+        "images": "data/01_raw/shapes",
+        "targets": {
+            "shape": {"kind": "classes", "column": "shape"},
+            "light": {"kind": "number", "column": "light"},
+            "place": {"kind": "points", "first_column": "x", "last_column": "y", "mirrored": []},
+        },
+    }
+    file = root / "conf" / "test" / "parameters_ingest.yml"
+    shipped = file.read_text()
+    settings = yaml.safe_load(shipped)
+    settings["ingest"]["source"] = source
+    file.write_text(yaml.safe_dump(settings, sort_keys=False))
+    ran = compare(
+        root, LITE, MOBILE, more=",build_backbone.pooling=mean_and_grid,build_backbone.views=mirror"
+    )
+    file.write_text(shipped)
+    assert ran.returncode == 0, ran.stderr
+    folder = root / "data" / "08_reporting" / "comparison"
+    comparison = json.loads((folder / "comparison.json").read_text())
+    assert [target["name"] for target in comparison["targets"]] == ["shape", "light", "place"]
+    losses = [row["val"][row["variant"]]["joint_loss"]["value"] for row in comparison["models"]]
+    assert losses == sorted(losses), "the chosen model first"
+    arrays = (root / ".regraft" / "compared" / "arrays").glob("features-*.npy")
+    # Channels of the stem and the first four blocks, each with a grid of 7 × 7 places beside their mean
+    assert 50 * (32 + 16 + 24 + 40 + 80) in {np.load(path, mmap_mode="r").shape[1] for path in arrays}
+    page = (folder / "comparison.html").read_text()
+    table = pd.read_csv(folder / "comparison.csv")
+    for metric in ("shape.accuracy", "light.mean_absolute_error", "place.mean_distance"):
+        assert metric.replace(".", " ").replace("_", " ") in ran.stdout
+        assert metric.replace(".", " ").replace("_", " ") in page
+        assert f"test_{metric}" in table
+    with sqlite3.connect(f"file:{root / 'mlflow.db'}?mode=ro", uri=True) as connection:
+        keys = {key for (key,) in connection.execute("select distinct key from metrics")}
+    assert {"test/joint_loss", "val/probe/joint_loss/low", "test/light.mean_absolute_error"} <= keys
 
 
 def test_a_name_that_is_not_there_stops_it_in_the_first_second(root: Path) -> None:

@@ -242,7 +242,7 @@ def test_other_targets_are_not_compared_with_the_champion(root: Path, first: Ran
     assert any("target" in reason for reason in registration["reasons"])
 
 
-@pytest.mark.parametrize("step", ["compare", "audit"])
+@pytest.mark.parametrize("step", ["audit", "sweep"])
 def test_steps_of_one_label_are_refused_in_a_sentence(root: Path, step: str) -> None:
     ran = kedro_run(root, "--pipeline", step)
     assert ran.code != 0

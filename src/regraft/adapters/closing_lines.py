@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _LINE_WIDTH = 110
+_MAX_TARGETS = 3  # of a comparison of models
 
 
 def closing_table(
@@ -65,22 +66,29 @@ def _several_scores(metrics: Mapping[str, Any]) -> list[str]:
 def comparison_lines(comparison: Mapping[str, Any], *, minutes: float, tracking: Sequence[str]) -> list[str]:
     """A line a model, the chosen one first; the sentences; the files."""
     from regraft.comparing.page import finetune_command, verdict
+    from regraft.comparing.shown import compared_by, metric_words
+    from regraft.evaluation.several.scores import facts_of
 
-    metric = comparison["selection_metric"]
-    titles = (f"{metric.replace('_', '-')}, val", "accuracy, test", "difference, points", "p")
-    widths = (14, 24, 24, 7, 8, 8, 6, 9)
+    metric, score = comparison["selection_metric"], compared_by(comparison)
+    scale, digits, unit = (100.0, 1, "points") if facts_of(score).is_fraction else (1.0, 3, "nats")
+    titles = (
+        f"{metric.replace('_', '-')}, val",
+        f"{metric_words(score)}, test",
+        f"difference, {unit}",
+        "p",
+    )
+    widths = (*((14, 24, 24) if unit == "points" else (17, 24, 26)), 7, 8, 8, 6, 9)
     heads = (*titles, "minutes", "weights", "MB", "images/s")
     lines = [
         "",
         f"{'model':<26}" + "".join(f"{head:>{width}}" for head, width in zip(heads, widths, strict=True)),
     ]
     for row in comparison["models"]:
-        estimate, difference = row["test"][row["variant"]]["accuracy"], row["difference"]
-        name = row["model"] + (" *" if row["variant"] == "fine_tuned" else "")
+        estimate, difference = row["test"][row["variant"]][score], row["difference"]
         cells = (
             f"{row['val'][row['variant']][metric]['value']:.3f}",
             _scaled(estimate, 1.0, 3),
-            "chosen" if difference is None else _scaled(difference, 100.0, 1),
+            "chosen" if difference is None else _scaled(difference, scale, digits),
             "" if difference is None else f"{difference['adjusted_p_value']:.3f}",
             f"{row['minutes']:.1f}",
             f"{row['num_parameters'] / 1e6:.1f} M",
@@ -88,9 +96,11 @@ def comparison_lines(comparison: Mapping[str, Any], *, minutes: float, tracking:
             f"{row['images_per_second']:.0f}",
         )
         lines.append(
-            f"{name:<26}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+            f"{_starred(row):<26}"
+            + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
         )
     lines += [
+        *_target_lines(comparison),
         "(* fine-tuned, the others are probes; differences are to the chosen model, corrected for their number)",
         "",
     ]
@@ -105,6 +115,33 @@ def comparison_lines(comparison: Mapping[str, Any], *, minutes: float, tracking:
         "page: data/08_reporting/comparison/comparison.html (table beside it)",
         f"{minutes:.1f} minutes",
     ]
+
+
+def _target_lines(comparison: Mapping[str, Any]) -> list[str]:
+    """A line a model with the headline metrics of the first targets; nothing of one label."""
+    from regraft.comparing.shown import metric_words, target_metrics
+    from regraft.evaluation.estimate_texts import interval_text
+
+    metrics = target_metrics(comparison)
+    shown = metrics[:_MAX_TARGETS]
+    if not shown:
+        return []
+    widths = {metric: max(28, len(metric) + 3) for metric in shown}
+    lines = [
+        "",
+        f"{'on test':<26}" + "".join(f"{metric_words(metric):>{width}}" for metric, width in widths.items()),
+    ]
+    for row in comparison["models"]:
+        test = row["test"][row["variant"]]
+        cells = [f"{interval_text(test[metric], metric):>{width}}" for metric, width in widths.items()]
+        lines.append(f"{_starred(row):<26}" + "".join(cells))
+    if len(metrics) > len(shown):
+        lines.append(f"(the first {len(shown)} of {len(metrics)} targets; all are in comparison.csv)")
+    return lines
+
+
+def _starred(row: Mapping[str, Any]) -> str:
+    return str(row["model"]) + (" *" if row["variant"] == "fine_tuned" else "")
 
 
 def sweep_lines(found: Mapping[str, Any], *, tracking: Sequence[str]) -> list[str]:

@@ -6,20 +6,22 @@ Knows neither heads nor scores; where arrays and results are kept is the given s
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from regraft.backbones.backbone import Backbone, build_backbone, freeze, tensor_digest
+from regraft.backbones.pooling import Pooling
 from regraft.backbones.spec import InputContract
 from regraft.backbones.weights import input_contract, load_weights
 from regraft.backbones.zoo import get_spec
 from regraft.comparing.candidates import Candidate
+from regraft.comparing.task import Task, task_for
 from regraft.comparing.tried import ResultStore
 from regraft.images.blocks import ArrayBlocks
 from regraft.images.pixels import normalize_images
@@ -38,13 +40,16 @@ class Bench:
 
     Attributes:
         manifest: The images with their splits, labels and groups.
-        label_names: The one target: its column and its labels in the order of their numbers.
+        label_names: The one target: its column and its labels in the order of their numbers. Of several targets what
+            images are split by.
         preprocessing_for: From the contract of a candidate's weights to how images are fitted for it.
         batch_size: Images a forward pass; `auto` goes by the size that each candidate takes them in.
         num_workers: Threads that decode.
         compute: Device, precision, streams.
         arrays: Keeps pixels and features.
         results: Keeps what was found.
+        targets: What is learnt where it is more than one label, as `describe_targets` describes it.
+        pooling: What is kept of each stage's activation.
     """
 
     manifest: pd.DataFrame
@@ -55,16 +60,13 @@ class Bench:
     compute: Compute
     arrays: ArrayStore
     results: ResultStore
+    targets: Sequence[Mapping[str, Any]] = ()
+    pooling: Pooling = "mean"
 
     @property
-    def column(self) -> str:
-        """The manifest's column of label numbers."""
-        return next(iter(self.label_names))
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """`(N,)` label numbers."""
-        return self.manifest[self.column].to_numpy(np.int64)
+    def task(self) -> Task:
+        """What is learnt."""
+        return task_for(self.label_names, self.targets)
 
     def rows(self, *splits: str) -> NDArray[np.int64]:
         """Rows of the manifest that are of some splits, in its order."""
@@ -114,7 +116,11 @@ class OnBench:
         weights, receipt = load_weights(spec, candidate.weights)
         self.candidate = candidate
         self.backbone: Backbone = build_backbone(
-            candidate.name, weights=weights, cut=candidate.cut, receipt=receipt
+            candidate.name,
+            weights=weights,
+            cut=candidate.cut,
+            receipt=receipt,
+            pooling=bench.pooling,
         )
         freeze(self.backbone)
         self.preprocessing = bench.preprocessing_for(input_contract(spec, candidate.weights))
@@ -123,9 +129,10 @@ class OnBench:
         self.batch_size = bench.compute.images_a_pass(bench.batch_size, size=self.preprocessing.size)
         self.pixels_key = f"pixels-{_digest(images, self.preprocessing.spatial)}"
         arithmetic = f"{arithmetic_name(bench.compute)} {self.batch_size}"
-        self.features_key = "features-" + _digest(
-            images, tensor_digest(self.backbone), self.preprocessing.model_dump_json(), arithmetic
-        )
+        parts = [images, tensor_digest(self.backbone), self.preprocessing.model_dump_json(), arithmetic]
+        if bench.pooling != "mean":
+            parts.append(bench.pooling)
+        self.features_key = f"features-{_digest(*parts)}"
 
     def pixels(self) -> NDArray[np.uint8]:
         """`(N, S, S, 3 or 1)` uint8, memory-mapped, rows as in the manifest."""

@@ -7,14 +7,15 @@ after it.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-import numpy as np
 import pandas as pd
 
+from regraft.comparing.differences import differences_to_first
+from regraft.comparing.shown import table_metrics
+from regraft.comparing.task import Judge, Task
 from regraft.comparing.tried import Tried, total_seconds
-from regraft.evaluation.intervals import Bootstrap, bootstrap_models
-from regraft.evaluation.metrics import METRICS
+from regraft.evaluation.intervals import Bootstrap, bootstrap_measured
+from regraft.evaluation.several.scores import facts_of
 from regraft.messages import about_model, report_metrics, report_tags
-from regraft.registry.paired import compare_paired
 
 _SPLITS = ("val", "test")
 _COSTS: Final[dict[str, Literal["seconds", "cpu_seconds"]]] = {
@@ -27,7 +28,7 @@ Names = Sequence[str | None]
 def compare_models(
     tried: Sequence[Tried],
     manifest: pd.DataFrame,
-    column: str,
+    task: Task,
     *,
     outcomes: Mapping[str, str],
     selection_metric: str,
@@ -38,24 +39,28 @@ def compare_models(
     Args:
         tried: A probe a candidate, and its fine-tuned model where there is one.
         manifest: The images.
-        column: Of label numbers.
+        task: What is learnt; its judge measures and tells apart.
         outcomes: A sentence a candidate: fine-tuned, or why not.
         selection_metric: `log_loss` or `accuracy`, on val: of each candidate the better variant stands for it, and
-            the best of these is chosen; of equals the probe, then the faster.
+            the best of these is chosen; of equals the probe, then the faster. Several targets go by `joint_loss`
+            whatever it says.
         bootstrap: Of intervals and tests.
 
     Returns:
         JSON-serialisable: `chosen` (model and variant), `models` (a row a candidate, the chosen first, the others by
         their val score), `selection_metric`, `confidence`, `num_comparisons`, `minutes` and
-            `cpu_minutes` of all together, `num_images`, `resampling`.
+            `cpu_minutes` of all together, `num_images`, `resampling`. Of several targets also `targets` and
+            `loss_units`, by target of numbers or points the squared error that costs half a nat, of all models.
     """
+    judge = task.judge([one for one in tried if one.variant == "probe"], manifest)
+    metric = judge.selection_metric(selection_metric)
     splits = {split: manifest[manifest["split"] == split] for split in _SPLITS}
     groups = {split: held_out_groups(manifest, split) for split in _SPLITS}
-    measured = {split: _measure(tried, splits[split], column, groups[split], bootstrap) for split in _SPLITS}
-    sign = 1 if METRICS[selection_metric].higher_is_better else -1
+    measured = {split: _measure(tried, splits[split], judge, groups[split], bootstrap) for split in _SPLITS}
+    sign = 1 if facts_of(metric).higher_is_better else -1
 
     def val_score(one: Tried) -> tuple[float, bool, float]:
-        value = measured["val"][one.label, one.variant][selection_metric]["value"]
+        value = measured["val"][one.label, one.variant][metric]["value"]
         return -sign * value, one.variant == "fine_tuned", -_facts_of(tried, one.label)["images_per_second"]
 
     labels = list(dict.fromkeys(one.label for one in tried))
@@ -66,10 +71,11 @@ def compare_models(
     ordered = sorted(best_of.values(), key=val_score)
     chosen = ordered[0]
     num_comparisons = len(ordered) - 1
-    differences = _differences(ordered, splits["test"], column, groups["test"], bootstrap)
+    differences = differences_to_first(ordered, splits["test"], judge, groups["test"], bootstrap)
     return {
         "chosen": {"model": chosen.label, "variant": chosen.variant},
-        "selection_metric": selection_metric,
+        "selection_metric": metric,
+        **judge.facts(),
         "confidence": bootstrap.confidence,
         "num_comparisons": num_comparisons,
         **{key: total_seconds(tried, clock) / 60 for key, clock in _COSTS.items()},
@@ -92,7 +98,7 @@ def plain_table(comparison: Mapping[str, Any]) -> pd.DataFrame:
                 f"val_{metric}": row["val"][row["variant"]][metric]["value"],
                 **{
                     f"test_{name}{suffix}": row["test"][row["variant"]][name][key]
-                    for name in ("accuracy", "log_loss")
+                    for name in table_metrics(comparison)
                     for suffix, key in (("", "value"), ("_low", "low"), ("_high", "high"))
                 },
                 **{
@@ -159,71 +165,18 @@ def _name(value: Any) -> str | None:
 def _measure(
     tried: Sequence[Tried],
     images: pd.DataFrame,
-    column: str,
+    judge: Judge,
     groups: Names | None,
     bootstrap: Bootstrap,
 ) -> dict[tuple[str, str], dict[str, Any]]:
     """Estimates of every metric by label and variant, all on the same resamples."""
-    labels, split = images[column].to_numpy(np.int64), images["split"].iloc[0]
-    models = {f"{index}": one.probabilities[split] for index, one in enumerate(tried)}
-    estimates, _ = bootstrap_models(models, labels, bootstrap=bootstrap, groups=groups)
+    split = images["split"].iloc[0]
+    models = {f"{index}": judge.measured(one.probabilities[split], images) for index, one in enumerate(tried)}
+    estimates, _ = bootstrap_measured(models, len(images), bootstrap=bootstrap, groups=groups)
     return {
         (one.label, one.variant): {name: found.as_dict() for name, found in estimates[f"{index}"].items()}
         for index, one in enumerate(tried)
     }
-
-
-def _differences(
-    ordered: Sequence[Tried], images: pd.DataFrame, column: str, groups: Names | None, bootstrap: Bootstrap
-) -> dict[str, dict[str, Any]]:
-    """Each other model's test accuracy less that of the chosen one, corrected for the number of comparisons.
-
-    Intervals are at confidence 1 − (1 − c) / m, m comparisons (Bonferroni); p-values of the sign-flip test are
-    adjusted by Holm's method. A difference is clear where both say so.
-
-    Source:
-        Holm 1979, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6.
-    """
-    chosen, *others = ordered
-    labels = images[column].to_numpy(np.int64)
-    is_right = {one.label: one.probabilities["test"].argmax(axis=1) == labels for one in ordered}
-    found = {
-        one.label: compare_paired(
-            is_right[one.label],
-            is_right[chosen.label],
-            groups=groups,
-            num_resamples=bootstrap.num_resamples,
-            confidence=1 - (1 - bootstrap.confidence) / len(others),
-            seed=bootstrap.seed,
-        )
-        for one in others
-    }
-    adjusted = holm({label: result.p_value for label, result in found.items()})
-    return {
-        label: {
-            "value": result.difference,
-            "low": result.low,
-            "high": result.high,
-            "p_value": result.p_value,
-            "adjusted_p_value": adjusted[label],
-            "is_clear": bool(
-                (result.low > 0 or result.high < 0) and adjusted[label] < 1 - bootstrap.confidence
-            ),
-            "num_only_right": result.num_candidate_only_right,
-            "num_only_chosen_right": result.num_champion_only_right,
-        }
-        for label, result in found.items()
-    }
-
-
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's adjusted p-values: the smallest times their number, the next times one less, never falling, at most 1."""
-    adjusted: dict[str, float] = {}
-    largest = 0.0
-    for rank, (name, value) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
-        largest = max(largest, min(1.0, value * (len(p_values) - rank)))
-        adjusted[name] = largest
-    return adjusted
 
 
 def _facts_of(tried: Sequence[Tried], label: str) -> Mapping[str, Any]:

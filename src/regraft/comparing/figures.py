@@ -1,4 +1,4 @@
-"""The picture of a comparison: accuracy against cost, and which differences are real.
+"""The picture of a comparison: what models score against cost, and which differences are real.
 
 Knows what `compare_models` gives: no prediction, no file.
 """
@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from regraft.comparing.shown import compared_by, metric_words, target_metrics
 from regraft.evaluation.figure_style import (
     BASELINE_COLOUR,
     GUIDE_COLOUR,
@@ -22,18 +23,30 @@ from regraft.evaluation.figure_style import (
     show_percent,
 )
 from regraft.evaluation.predictions import MODEL_TITLES
+from regraft.evaluation.several.scores import MAX_SHOWN, facts_of
 
 _MAX_LETTERS = 24
+_PANEL_INCHES = 3.6
 
 
 def comparison_figure(comparison: Mapping[str, Any]) -> Figure:
-    """Test accuracy against the cost of predicting an image; beside it the difference of each to the chosen one."""
-    models = comparison["models"]
+    """What models score on test against the cost of predicting an image; beside it each one's difference to the chosen.
+
+    Of several targets that is the joint loss, with a panel below for each target's own metric, of the first ones.
+    """
+    models, metric = comparison["models"], compared_by(comparison)
+    metrics = target_metrics(comparison)[:MAX_SHOWN]
+    height, below = max(4.2, 2.4 + 0.42 * len(models)), _PANEL_INCHES * -(-len(metrics) // 2)
     with house_style():
-        figure = new_figure(11.0, max(4.2, 2.4 + 0.42 * len(models)))
-        cost, difference = figure.subplots(1, 2, width_ratios=[1.25, 1])
-        _draw_cost(cost, models)
-        _draw_differences(difference, models, comparison["confidence"])
+        figure = new_figure(11.0, height + below)
+        upper: FigureBase = figure
+        if metrics:
+            upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[height, below]).ravel()
+            _draw_targets(lower, models, metrics)
+        cost, difference = upper.subplots(1, 2, width_ratios=[1.25, 1])
+        _draw_cost(cost, models, metric)
+        cost.set_title(f"Test {metric_words(metric)} against the time of an image")
+        _draw_differences(difference, models, metric, comparison["confidence"])
         variants = dict.fromkeys(variant for row in models for variant in row["test"])
         handles = [
             Line2D(
@@ -57,16 +70,28 @@ def comparison_figure(comparison: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _draw_cost(axes: Axes, models: Sequence[Mapping[str, Any]]) -> None:
-    """A dot and its interval a model and variant, with the number that the other panel has beside its name."""
-    axes.set_title("Test accuracy against the time of an image")
+def _draw_targets(figure: FigureBase, models: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> None:
+    """A panel a metric, two side by side."""
+    panels = figure.subplots(-(-len(metrics) // 2), 2, squeeze=False).ravel()
+    for axes, metric in zip(panels, metrics, strict=False):
+        _draw_cost(axes, models, metric)
+        target, _, _ = metric.rpartition(".")
+        arrow = "higher" if facts_of(metric).higher_is_better else "lower"
+        words = metric_words(metric.removeprefix(f"{target}."))
+        axes.set_title(f"{clip_name(target, _MAX_LETTERS)}: {words}, {arrow} is better")
+    for axes in panels[len(metrics) :]:
+        axes.set_axis_off()
+
+
+def _draw_cost(axes: Axes, models: Sequence[Mapping[str, Any]], metric: str) -> None:
+    """A dot and its interval a model and variant, with the number that the panel of differences has beside its name."""
     axes.set_xscale("log")
-    heights = [row["test"][row["variant"]]["accuracy"]["value"] for row in models]
+    heights = [row["test"][row["variant"]][metric]["value"] for row in models]
     for number, (row, height) in enumerate(zip(models, heights, strict=True), start=1):
         milliseconds = 1000 / row["images_per_second"]
         points = []
         for variant, metrics in row["test"].items():
-            estimate = metrics["accuracy"]
+            estimate = metrics[metric]
             place = milliseconds * (1.02 if variant == "fine_tuned" else 1 / 1.02)
             points.append((place, estimate["value"]))
             is_best = variant == row["variant"]
@@ -102,7 +127,7 @@ def _draw_cost(axes: Axes, models: Sequence[Mapping[str, Any]]) -> None:
     places = [1000 / row["images_per_second"] for row in models]
     axes.set_xticks(_round_ticks(min(places), max(places)))
     axes.set_xlabel("milliseconds an image, as served on this machine")
-    show_percent(axes, x=False, y=True)
+    show_percent(axes, x=False, y=facts_of(metric).is_fraction)
 
 
 def _round_ticks(low: float, high: float) -> list[float]:
@@ -113,9 +138,13 @@ def _round_ticks(low: float, high: float) -> list[float]:
     return [tick for tick in ticks if below <= tick <= above]
 
 
-def _draw_differences(axes: Axes, models: Sequence[Mapping[str, Any]], confidence: float) -> None:
-    """A row a model: its test accuracy less that of the chosen one, with the corrected interval."""
-    axes.set_title("Minus the chosen model")
+def _draw_differences(
+    axes: Axes, models: Sequence[Mapping[str, Any]], metric: str, confidence: float
+) -> None:
+    """A row a model: its score on test less that of the chosen one, with the corrected interval."""
+    is_fraction = facts_of(metric).is_fraction
+    scale, unit, least = (100, "points", 1.0) if is_fraction else (1, "nats", 0.01)
+    axes.set_title("Minus the chosen model" + ("" if is_fraction else ", below 0 is better"))
     axes.axvline(0, color=GUIDE_COLOUR, linewidth=1.2)
     for height, row in enumerate(models):
         colour = MODEL_COLOURS[row["variant"]]
@@ -123,9 +152,11 @@ def _draw_differences(axes: Axes, models: Sequence[Mapping[str, Any]], confidenc
             axes.plot(0, height, marker="*", color=colour, markersize=12)
             continue
         found = row["difference"]
-        axes.plot([100 * found["low"], 100 * found["high"]], [height, height], color=colour, linewidth=1.6)
         axes.plot(
-            100 * found["value"],
+            [scale * found["low"], scale * found["high"]], [height, height], color=colour, linewidth=1.6
+        )
+        axes.plot(
+            scale * found["value"],
             height,
             marker="s",
             color=colour,
@@ -137,5 +168,5 @@ def _draw_differences(axes: Axes, models: Sequence[Mapping[str, Any]], confidenc
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
     low, high = axes.get_xlim()
-    axes.set_xlim(min(low, -1.0), max(high, 1.0))
-    axes.set_xlabel(f"points of test accuracy; {100 * confidence:g} % intervals, corrected")
+    axes.set_xlim(min(low, -least), max(high, least))
+    axes.set_xlabel(f"{unit} of test {metric_words(metric)}; {100 * confidence:g} % intervals, corrected")

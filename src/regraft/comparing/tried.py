@@ -1,4 +1,4 @@
-"""What is known of a model that was tried: its probabilities, what it cost, how large and fast it is.
+"""What is known of a model that was tried: its answers, what it cost, how large and fast it is.
 
 Knows arrays, facts and bytes; not how a model is tried or where its result is kept.
 """
@@ -36,7 +36,8 @@ class Tried:
         label: The candidate's.
         variant: The solved probe, or the network fine-tuned from it.
         probabilities: `(N, K)` float64 by evidence: `val` and `test`, images in the manifest's order, and of probes
-            `held_out`: images of train and val, each by a probe that had not learnt from its group.
+            `held_out`: images of train and val, each by a probe that had not learnt from its group. Of several targets
+            answers `(N, A)` in the layout of `SeveralTargets.answers`.
         facts: Plain values: costs in seconds, sizes, what was chosen on the way.
     """
 

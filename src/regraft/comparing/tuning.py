@@ -18,12 +18,12 @@ from regraft.comparing.finalists import Standing
 from regraft.comparing.probing import Probed, probe_key, rebuild_probe
 from regraft.comparing.tried import Tried, pack, total_seconds, unpack
 from regraft.evaluation.predict import predict_images
-from regraft.evaluation.predictions import probability_columns
 from regraft.images.blocks import ArrayBlocks
+from regraft.images.soft_labels import WEIGHT
 from regraft.messages import about_model, muted, report_metrics
 from regraft.save_points import NoSavePoints, SavePoints
 from regraft.training.border import ArrayStore
-from regraft.training.fine_tune import FineTuneSettings, Labelled, fine_tune, labelled
+from regraft.training.fine_tune import FineTuneSettings, Labelled, fine_tune
 from regraft.training.linear_probe import SolverSettings
 
 _TRIAL_IMAGES, _TRIAL_VAL_IMAGES = 32, 8
@@ -96,8 +96,8 @@ def fine_tune_finalists(
         label = standing.label
         if not standing.can_win:
             outcomes[label] = (
-                f"Probe only: it trails the best probe by {_points(-standing.difference)} points on held-out images, "
-                f"by {_points(-standing.high)} at least; fine-tuning would not make it the best."
+                f"Probe only: {bench.task.say_shortfall(standing.difference, standing.low, standing.high)}; "
+                "fine-tuning would not make it the best."
             )
             continue
         if len(tuned) >= budget.max_fine_tuned:
@@ -145,12 +145,12 @@ def estimate_seconds(probed: Probed, bench: Bench, recipe: Recipe) -> float:
     and one of a few epochs more. On a CPU that difference is taken in CPU seconds, which hardly change with what else
     the machine does, and the pass says how many seconds go by in one of them.
     """
-    settings, pixels = recipe.fine_tune, probed.on_bench.pixels()
+    settings = recipe.fine_tune
     is_searched = settings.unfreeze == "auto"
     if is_searched:
         settings = replace(settings, unfreeze="all")  # the dearest that the search tries
-    train = _first_images(pixels, bench, "train", _TRIAL_IMAGES)
-    val = _first_images(pixels, bench, "val", _TRIAL_VAL_IMAGES)
+    train = _first_images(probed, bench, "train", _TRIAL_IMAGES)
+    val = _first_images(probed, bench, "val", _TRIAL_VAL_IMAGES)
     costs = []
     for max_epochs in _TRIAL_EPOCHS:
         watch = Stopwatch()
@@ -187,9 +187,10 @@ class _InMemory:
         return array
 
 
-def _first_images(pixels: NDArray[np.uint8], bench: Bench, split: str, limit: int) -> Labelled:
-    rows = bench.rows(split)[:limit]
-    return Labelled(np.ascontiguousarray(pixels[rows]), bench.labels[rows])
+def _first_images(probed: Probed, bench: Bench, split: str, limit: int) -> Labelled:
+    rows, pixels = bench.rows(split)[:limit], probed.on_bench.pixels()
+    images = bench.manifest.iloc[rows].drop(columns=WEIGHT, errors="ignore")  # all of a few may weigh nothing
+    return bench.task.labelled(np.ascontiguousarray(pixels[rows]), images, split, probed.classifier.target)
 
 
 def _fine_tune(probed: Probed, bench: Bench, recipe: Recipe, expected_s: float) -> Tried:
@@ -198,8 +199,8 @@ def _fine_tune(probed: Probed, bench: Bench, recipe: Recipe, expected_s: float) 
     with watch:
         result = fine_tune(
             probed.classifier,
-            labelled(pixels, bench.manifest, "train", bench.column),
-            labelled(pixels, bench.manifest, "val", bench.column),
+            bench.task.labelled(pixels, bench.manifest, "train", probed.classifier.target),
+            bench.task.labelled(pixels, bench.manifest, "val", probed.classifier.target),
             settings=recipe.fine_tune,
             compute=bench.compute,
             store=recipe.activations,
@@ -211,8 +212,9 @@ def _fine_tune(probed: Probed, bench: Bench, recipe: Recipe, expected_s: float) 
         bench.manifest,
         batch_size=probed.on_bench.batch_size,
         compute=bench.compute,
+        targets=bench.task.targets,
     )
-    columns = probability_columns(result.classifier.label_names)
+    columns = bench.task.answer_columns
     return Tried(
         probed.on_bench.candidate.label,
         "fine_tuned",
@@ -233,7 +235,3 @@ def _fine_tune(probed: Probed, bench: Bench, recipe: Recipe, expected_s: float) 
 def _key(probed: Probed, bench: Bench, recipe: Recipe) -> str:
     text = f"{probe_key(probed.on_bench, bench, recipe.solver)} {recipe.fine_tune}"
     return f"fine_tuned-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
-
-
-def _points(fraction: float) -> str:
-    return f"{100 * fraction:.1f}"

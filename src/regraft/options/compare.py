@@ -49,11 +49,13 @@ class CompareOptions(Options):
 
     Attributes:
         backbones: Names, or mappings with `name`, `weights`, `cut`; null takes all whose weights are on this machine.
-        slack: By how much more fine-tuning may lift one network than another, a fraction of accuracy: a candidate
-            whose probe trails by surely more than that is not fine-tuned.
+        slack: By how much more fine-tuning may lift one network than another, a fraction of accuracy, or with several
+            targets of the best probe's joint loss: a candidate whose probe trails by surely more than that is not
+            fine-tuned.
         max_fine_tuned: Candidates fine-tuned at most; 0 compares probes alone.
         max_minutes: Of probing and fine-tuning together; no fine-tuning is begun that is not expected to fit.
-        selection_metric: On `val`, chooses among all probes and fine-tuned models.
+        selection_metric: On `val`, chooses among all probes and fine-tuned models; several targets go by their joint
+            loss, whatever it says.
         num_resamples: Of all intervals and tests.
         confidence: Of all intervals.
         seed: Draws the resamples.

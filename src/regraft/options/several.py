@@ -6,7 +6,7 @@ Knows checked options; reads no files.
 from collections.abc import Mapping
 from typing import Any, Final
 
-_ONE_LABEL_STEPS: Final = ("compare", "audit", "sweep")
+_ONE_LABEL_STEPS: Final = ("audit", "sweep")
 _VIEWS: Final = ("identity", "mirror", "flips", "dihedral")  # each holds those before it
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from regraft.evaluation.predictions import MODELS, group_names
-from regraft.images.target_columns import manifest_columns
+from regraft.images.target_columns import label_array, manifest_columns
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -114,6 +114,33 @@ def take_apart(
             for model, table in of_model.items()
         },
     )
+
+
+def true_by_target(images: pd.DataFrame, targets: Sequence[Target]) -> dict[str, NDArray[Any]]:
+    """What is true of rows of the manifest, as `SeveralScores.true` has it."""
+    found: dict[str, NDArray[Any]] = {}
+    for target in targets:
+        values = label_array(images, [target])
+        if target["kind"] == "classes":
+            found[target["name"]] = values[:, 0].astype(np.int64)
+        else:
+            is_number = target["kind"] == "number"
+            found[target["name"]] = values[:, 0] if is_number else values.reshape(len(values), -1, 2)
+    return found
+
+
+def answers_by_target(answers: Floats, targets: Sequence[Target]) -> dict[str, Floats]:
+    """Answers `(N, A)` in the layout of `SeveralTargets.answers`, as `SeveralScores.said` of one model has them."""
+    found: dict[str, Floats] = {}
+    start = 0
+    for target in targets:
+        width = len(predicted_columns(target))
+        said = answers[:, start : start + width]
+        start += width
+        if target["kind"] == "number":
+            said = said[:, 0]
+        found[target["name"]] = said.reshape(len(said), -1, 2) if target["kind"] == "points" else said
+    return found
 
 
 def _array(table: pd.DataFrame, target: Target, columns: Sequence[str], *, is_true: bool) -> NDArray[Any]:

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from regraft.evaluation.depths import DepthValues, describe_depths
 from regraft.evaluation.intervals import Bootstrap
-from regraft.evaluation.several.answers import Floats, Target
+from regraft.evaluation.several.answers import Floats, Target, true_by_target
 from regraft.evaluation.several.scores import JOINT_LOSS, headline_metric, point_distances
-from regraft.images.target_columns import label_array
 from regraft.training import ridge
 from regraft.training.depth import at_every_depth, check_widths, depth_folds
 from regraft.training.linear_probe import SolverSettings
@@ -51,11 +50,11 @@ def score_several_depths(
     strata = strata_of(train, targets)
     check_widths(features, feature_dims)
     folds = depth_folds(strata, units_of(train), len(np.unique(strata)), settings)
-    true = _true(train, targets)
+    true = true_by_target(train, targets)
 
     def probe(some: NDArray[np.float32]) -> dict[str, Floats]:
         return {
-            target["name"]: _held_out(some, true[target["name"]], target, folds, settings)
+            target["name"]: held_out_answers(some, true[target["name"]], target, folds, settings)
             for target in targets
         }
 
@@ -80,27 +79,22 @@ def score_several_depths(
     ) | {"metrics": list(values)}
 
 
-def _true(train: pd.DataFrame, targets: Sequence[Target]) -> dict[str, NDArray[Any]]:
-    """By target as `SeveralScores.true` has it."""
-    found: dict[str, NDArray[Any]] = {}
-    for target in targets:
-        values = label_array(train, [target])
-        if target["kind"] == "classes":
-            found[target["name"]] = values[:, 0].astype(np.int64)
-        else:
-            is_number = target["kind"] == "number"
-            found[target["name"]] = values[:, 0] if is_number else values.reshape(len(values), -1, 2)
-    return found
-
-
-def _held_out(
+def held_out_answers(
     features: NDArray[np.float32],
     true: NDArray[Any],
     target: Target,
     folds: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
     settings: SolverSettings,
 ) -> Floats:
-    """What is said of every image by a probe that has not learnt from it, as `SeveralScores.said` has it."""
+    """What is said of every image by a probe that has not learnt from it, as `SeveralScores.said` has it.
+
+    Args:
+        features: `(N, D)` float32.
+        true: Of the target, as `SeveralScores.true` has it.
+        target: As `describe_targets` describes it.
+        folds: Rows to learn from and rows held out, a pair a fold; what no fold holds out is NaN.
+        settings: Penalties for all; tolerance and iterations for classes.
+    """
     if target["kind"] == "classes":
         num_classes = len(target["label_names"])
         found = predict_held_out(features, true, num_classes=num_classes, folds=folds, settings=settings)

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 def make_bench(
     manifest: pd.DataFrame,
     label_names: dict[str, list[str]],
+    targets: list[dict[str, Any]],
     arrays: Any,
     results: Any,
     normalize: NormalizeOptions,
     build_backbone: BuildBackboneOptions,
     compute: ComputeOptions,
 ) -> "Bench":
-    """What all candidates have in common; of `build_backbone` the size of a batch alone."""
+    """What all candidates have in common; of `build_backbone` the size of a batch, and with several targets `pooling`:
+    key points are not told by a mean over all positions."""
     from regraft.comparing.bench import Bench
 
     return Bench(
@@ -33,4 +35,6 @@ def make_bench(
         compute=compute.resolve(),
         arrays=arrays,
         results=results,
+        targets=targets,
+        pooling=build_backbone.pooling if targets else "mean",
     )

@@ -20,6 +20,7 @@ from regraft.pipelines.compare.bench import make_bench
 def probe_models(
     manifest: pd.DataFrame,
     label_names: dict[str, list[str]],
+    targets: list[dict[str, Any]],
     compared_arrays: Any,
     compared_results: Any,
     options: CompareOptions,
@@ -33,7 +34,7 @@ def probe_models(
     from regraft.training.reproducibility import reproducible
 
     bench = make_bench(
-        manifest, label_names, compared_arrays, compared_results, normalize, build_backbone, compute
+        manifest, label_names, targets, compared_arrays, compared_results, normalize, build_backbone, compute
     )
     with reproducible(bench.compute):
         return probe_candidates(options.candidates(), bench, train_head.solver_settings())
@@ -43,13 +44,16 @@ def rank_probes(
     compared_probes: list[Any],
     manifest: pd.DataFrame,
     label_names: dict[str, list[str]],
+    targets: list[dict[str, Any]],
     options: CompareOptions,
 ) -> dict[str, Any]:
-    """The probes by their held-out accuracy, and who can still win."""
+    """The probes by their held-out scores, and who can still win."""
     from regraft.comparing.finalists import rank_probes
+    from regraft.comparing.task import task_for
 
+    task = task_for(label_names, targets)
     standings = rank_probes(
-        compared_probes, manifest, next(iter(label_names)), slack=options.slack, bootstrap=options.bootstrap()
+        compared_probes, manifest, task, slack=options.slack, bootstrap=options.bootstrap()
     )
     return {"standings": [standing.as_dict() for standing in standings]}
 
@@ -61,6 +65,7 @@ def fine_tune_finalists(
     compared_save_points: Any,
     manifest: pd.DataFrame,
     label_names: dict[str, list[str]],
+    targets: list[dict[str, Any]],
     compared_arrays: Any,
     compared_results: Any,
     options: CompareOptions,
@@ -71,18 +76,18 @@ def fine_tune_finalists(
     fine_tune: FineTuneOptions,
 ) -> tuple[list[Any], dict[str, str]]:
     """Those that can still win and fit into the budget, fine-tuned; and how far each candidate was tried."""
-    from regraft.comparing.finalists import Standing
+    from regraft.comparing.finalists import standing_of
     from regraft.comparing.tuning import Budget, Recipe, fine_tune_finalists
     from regraft.training.reproducibility import reproducible
 
     bench = make_bench(
-        manifest, label_names, compared_arrays, compared_results, normalize, build_backbone, compute
+        manifest, label_names, targets, compared_arrays, compared_results, normalize, build_backbone, compute
     )
     with reproducible(bench.compute):
         return fine_tune_finalists(
             options.candidates(),
             compared_probes,
-            [Standing(**standing) for standing in compared_standings["standings"]],
+            [standing_of(standing) for standing in compared_standings["standings"]],
             bench,
             recipe=Recipe(
                 train_head.solver_settings(), fine_tune.settings(), activations, compared_save_points
@@ -97,15 +102,17 @@ def choose_model(
     compared_outcomes: dict[str, str],
     manifest: pd.DataFrame,
     label_names: dict[str, list[str]],
+    targets: list[dict[str, Any]],
     options: CompareOptions,
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """The choice on val, everything measured on test, and the same as a plain table."""
     from regraft.comparing.comparison import compare_models, plain_table, report_models
+    from regraft.comparing.task import task_for
 
     comparison = compare_models(
         [*compared_probes, *compared_fine_tuned],
         manifest,
-        next(iter(label_names)),
+        task_for(label_names, targets),
         outcomes=compared_outcomes,
         selection_metric=options.selection_metric,
         bootstrap=options.bootstrap(),
@@ -122,7 +129,7 @@ def draw_comparison(
     fine_tune: FineTuneOptions,
     options: CompareOptions,
 ) -> tuple[Any, str]:
-    """Accuracy against cost, and the page that holds it."""
+    """What each model scores against what it costs, and the page that holds it."""
     from regraft.comparing.figures import comparison_figure
     from regraft.comparing.page import render_comparison
 

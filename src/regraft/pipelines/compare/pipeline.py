@@ -14,6 +14,7 @@ from regraft.pipelines.compare.nodes import (
 _BENCH = [
     "manifest",
     "label_names",
+    "targets",
     "compared_arrays",
     "compared_results",
     "params:compare",
@@ -31,7 +32,7 @@ def create_pipeline(**_: object) -> Pipeline:
             node(probe_models, _BENCH, "compared_probes", name="probe_models"),
             node(
                 rank_probes,
-                ["compared_probes", "manifest", "label_names", "params:compare"],
+                ["compared_probes", "manifest", "label_names", "targets", "params:compare"],
                 "compared_standings",
                 name="rank_probes",
             ),
@@ -56,6 +57,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "compared_outcomes",
                     "manifest",
                     "label_names",
+                    "targets",
                     "params:compare",
                 ],
                 ["comparison", "comparison_table"],
