@@ -180,6 +180,8 @@ def test_other_targets_or_values_of_them_are_another_probe(bench: Bench) -> None
     darker = several.manifest.assign(target_light=several.manifest["target_light"] - 1.0)
     benches = [
         bench,
+        replace(bench, manifest=bench.manifest.assign(weight=1.0)),
+        replace(bench, manifest=bench.manifest.assign(copy_group="one")),
         several,
         replace(several, targets=several.targets[:1]),
         replace(

@@ -8,7 +8,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,9 @@ sys.path.insert(
 )  # pytest's import mode does not, and the drawing is a script too
 
 import shapes
+from test_finetune import SHAPES, Ran, kedro_run
 
 PROJECT = Path(__file__).parents[2]
-SHAPES = Path("data/01_raw/shapes")
 SIZE = 64
 TARGETS = {
     "shape": {"kind": "classes", "column": "shape"},
@@ -33,29 +32,6 @@ TARGETS = {
     "place": {"kind": "points", "first_column": "x", "last_column": "y"},
 }
 IDENTITY = {"views": "identity", "predict_views": "identity"}
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a process told."""
-
-    code: int
-    out: str
-    err: str
-
-
-def kedro_run(root: Path, *arguments: str) -> Ran:
-    kept_apart = ("MLFLOW_", "KEDRO_", "DVC_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(kept_apart)}
-    done = subprocess.run(
-        [sys.executable, "-m", "kedro", "run", "--env", "test", *arguments],
-        cwd=root,
-        env=environment | {"PYTHONPATH": str(root / "src"), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Ran(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="module")

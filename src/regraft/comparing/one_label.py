@@ -19,6 +19,7 @@ from regraft.evaluation.metrics import METRICS, accuracy, check_scores
 from regraft.evaluation.predictions import probability_columns
 from regraft.heads.layers import LinearLayers
 from regraft.heads.several import AnyTarget
+from regraft.images.soft_labels import WEIGHT
 from regraft.training.depth import probe_depths
 from regraft.training.fine_tune import Labelled, labelled
 from regraft.training.head import fit_head
@@ -52,7 +53,8 @@ class LabelTask:
 
     def identity(self, manifest: pd.DataFrame) -> str:
         """See `Task`."""
-        table = manifest[["split", self._column, "group"]].to_csv(index=False)
+        optional = [column for column in ("copy_group", WEIGHT) if column in manifest]
+        table = manifest[["split", self._column, "group", *optional]].to_csv(index=False)
         return f"{self.label_names} {table}"
 
     def fit(
