@@ -1,12 +1,7 @@
-import base64
-import io
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -15,35 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tracking_sample
 from dirty_files import dirty_files
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel, load_model
-from PIL import Image
-from tracking_sample import IMAGES, REGISTERING, WEIGHTS, Decision
+from served_sample import encode, noise, register, serving
 
 from regraft.classifier import Classifier, load_classifier
-from regraft.registry.request import RegistrationRequest
 
 
 @pytest.fixture
 def model_folder(root: Path, make_classifier: Callable[[int], bytes], encoded_image: bytes) -> Path:
     """A registered model as MLflow stores it."""
-    from mlflow.tracking import MlflowClient
-
-    Decision.request = RegistrationRequest(
-        registration={"aliases": ["champion"], "model": "probe"},
-        classifier_bytes=make_classifier(0),
-        predictions=IMAGES,
-        model_card="card",
-        input_example=encoded_image,
-        metrics={},
-        images=IMAGES,
-        weights=WEIGHTS,
-    )
-    tracking_sample.run(root, whole=REGISTERING)
-    client = MlflowClient(f"sqlite:///{root}/mlflow.db")
-    return Path(client.get_model_version_download_uri("sample-classifier", "1"))
+    return register(root, make_classifier(0), encoded_image)
 
 
 @pytest.fixture
@@ -54,17 +32,6 @@ def model(model_folder: Path) -> PyFuncModel:
 @pytest.fixture
 def classifier(model_folder: Path) -> Classifier:
     return load_classifier(model_folder / "artifacts" / "classifier.safetensors")
-
-
-def encode(*images: bytes) -> list[dict[str, str]]:
-    return [{"image": base64.b64encode(image).decode()} for image in images]
-
-
-def noise(seed: int, file_format: str = "PNG") -> bytes:
-    file = io.BytesIO()
-    pixels = np.random.default_rng(seed).integers(0, 256, (20 + seed, 30, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(file, file_format)
-    return file.getvalue()
 
 
 def test_what_is_served_is_what_the_classifier_says(model: PyFuncModel, classifier: Classifier) -> None:
@@ -140,32 +107,8 @@ def bare_environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def served(model_folder: Path, bare_environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(model_folder), "-p", str(port)]
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, "--env-manager", "local", "-h", "127.0.0.1"],
-            cwd=tmp_path,
-            env=bare_environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            for _ in range(1800):  # beside other work it takes a minute
-                assert process.poll() is None, (tmp_path / "log").read_text()
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
-                    break
-                except OSError:
-                    time.sleep(0.1)
-            else:
-                raise TimeoutError((tmp_path / "log").read_text())
-            yield f"http://127.0.0.1:{port}/invocations"
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(20)
+    with serving(model_folder, tmp_path, bare_environment) as address:
+        yield address
 
 
 def post(url: str, content: Any) -> tuple[int, Any]:

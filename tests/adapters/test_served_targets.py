@@ -1,13 +1,7 @@
 """A model of several targets, registered and served by MLflow as it serves one of a single label."""
 
-import base64
-import io
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,18 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tracking_sample
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel, load_model
-from mlflow.tracking import MlflowClient
-from PIL import Image
+from served_sample import encode, noise, register, serving
 from several_sample import TARGETS, several_classifier
-from tracking_sample import IMAGES, REGISTERING, WEIGHTS, Decision
 
 from regraft.classifier import Classifier, classifier_bytes, load_classifier
 from regraft.classifier.said import said_of
 from regraft.images.preprocessing import Preprocessing
-from regraft.registry.request import RegistrationRequest
 
 
 @pytest.fixture
@@ -34,20 +24,8 @@ def model_folder(
     root: Path, make_backbone: Callable, preprocessing: Preprocessing, encoded_image: bytes
 ) -> Path:
     """A registered model of several targets as MLflow stores it."""
-    Decision.request = RegistrationRequest(
-        registration={"aliases": ["champion"], "model": "probe"},
-        classifier_bytes=classifier_bytes(several_classifier(make_backbone(), preprocessing)),
-        predictions=IMAGES,
-        model_card="card",
-        input_example=encoded_image,
-        metrics={},
-        images=IMAGES,
-        weights=WEIGHTS,
-        targets=TARGETS,
-    )
-    tracking_sample.run(root, whole=REGISTERING)
-    client = MlflowClient(f"sqlite:///{root}/mlflow.db")
-    return Path(client.get_model_version_download_uri("sample-classifier", "1"))
+    classifier = several_classifier(make_backbone(), preprocessing)
+    return register(root, classifier_bytes(classifier), encoded_image, TARGETS)
 
 
 @pytest.fixture
@@ -59,17 +37,6 @@ def model(model_folder: Path) -> PyFuncModel:
 def classifier(model_folder: Path) -> Classifier:
     """As it is served."""
     return load_classifier(model_folder / "artifacts" / "classifier.safetensors").for_inference()
-
-
-def encode(*images: bytes) -> list[dict[str, str]]:
-    return [{"image": base64.b64encode(image).decode()} for image in images]
-
-
-def noise(seed: int) -> bytes:
-    file = io.BytesIO()
-    pixels = np.random.default_rng(seed).integers(0, 256, (20 + seed, 30, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
 
 
 def in_row(answer: dict[str, Any]) -> list[float]:
@@ -116,31 +83,8 @@ def test_bad_images_are_named(model: PyFuncModel) -> None:
 
 @pytest.fixture
 def served(model_folder: Path, tmp_path: Path) -> Iterator[str]:
-    port = tracking_sample.free_port()
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(model_folder), "-p", str(port)]
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, "--env-manager", "local", "-h", "127.0.0.1"],
-            cwd=tmp_path,
-            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            for _ in range(1800):  # beside other work it takes a minute
-                assert process.poll() is None, (tmp_path / "log").read_text()
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
-                    break
-                except OSError:
-                    time.sleep(0.1)
-            else:
-                raise TimeoutError((tmp_path / "log").read_text())
-            yield f"http://127.0.0.1:{port}/invocations"
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(20)
+    with serving(model_folder, tmp_path, os.environ) as address:
+        yield address
 
 
 @pytest.mark.slow

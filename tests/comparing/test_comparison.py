@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tried_sample import FACTS
 
 from regraft.adapters.command_parameters import parse_parameters
 from regraft.comparing.comparison import compare_models, flat_metrics, plain_table, report_models
@@ -31,22 +32,6 @@ MANIFEST = pd.DataFrame(
         "group": None,
     }
 )
-FACTS = {
-    "backbone": "efficientnet_lite0",
-    "weights": "packaged",
-    "cut": "conv_head",
-    "parameters": {
-        "name": "efficientnet_lite0",
-        "weights": {"kind": "pretrained", "name": None},
-        "cut": None,
-    },
-    "size": 224,
-    "num_parameters": 3_400_000,
-    "num_bytes": 13_600_000,
-    "images_per_second": 100.0,
-    "seconds": 30.0,
-    "cpu_seconds": 60.0,
-}
 
 
 def answers(split: str, num_wrong: int) -> np.ndarray:

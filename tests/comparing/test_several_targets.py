@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tried_sample import FACTS
 
 from regraft.adapters.closing_lines import comparison_lines
 from regraft.comparing.comparison import compare_models, flat_metrics, plain_table
@@ -32,22 +33,6 @@ TARGETS: list[dict[str, Any]] = [
     {"name": "face", "kind": "points", "num_points": 2, "partners": None},
 ]
 TASK = TargetsTask(TARGETS)
-FACTS = {
-    "backbone": "efficientnet_lite0",
-    "weights": "packaged",
-    "cut": "conv_head",
-    "parameters": {
-        "name": "efficientnet_lite0",
-        "weights": {"kind": "pretrained", "name": None},
-        "cut": None,
-    },
-    "size": 224,
-    "num_parameters": 3_400_000,
-    "num_bytes": 13_600_000,
-    "images_per_second": 100.0,
-    "seconds": 30.0,
-    "cpu_seconds": 60.0,
-}
 
 
 def make_manifest(num_images: int = 400, seed: int = 0) -> pd.DataFrame:

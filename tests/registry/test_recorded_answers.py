@@ -3,15 +3,7 @@ import pandas as pd
 import pytest
 
 from regraft.evaluation.several import answers
-from regraft.registry.recorded_answers import (
-    names_text,
-    recorded_targets,
-    said_columns,
-    said_values,
-    target_text,
-    true_columns,
-    true_values,
-)
+from regraft.registry.recorded_answers import names_text, recorded_targets, target_text
 
 TARGETS = [
     {"name": "gender", "kind": "classes", "label_names": ["female", "male.x"]},
@@ -38,18 +30,6 @@ def table() -> pd.DataFrame:
 
 def test_the_targets_of_the_evaluations_table_are_known_from_its_columns(table: pd.DataFrame) -> None:
     assert recorded_targets(table) == TARGETS
-    for target in TARGETS:
-        assert true_columns(target) == answers.true_columns(target)
-        assert said_columns(target) == answers.predicted_columns(target)
-
-
-def test_values_are_those_that_the_evaluation_takes_apart(table: pd.DataFrame) -> None:
-    predictions = table.assign(model="probe", id=range(3))
-    apart = answers.take_apart(predictions, "test", TARGETS, models=["probe"])
-    for target in TARGETS:
-        name = str(target["name"])
-        np.testing.assert_array_equal(true_values(table, target), apart.true[name])
-        np.testing.assert_array_equal(said_values(table, target), apart.said["probe"][name])
 
 
 def test_a_table_of_one_label_has_no_targets_whatever_its_labels_are_called() -> None:

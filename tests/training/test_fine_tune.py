@@ -11,6 +11,7 @@ import torch
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.metrics import log_loss as sklearn_log_loss
 from torch import nn
+from tuning_sample import OPTIMISER, SETTINGS
 
 from regraft.backbones.backbone import tensor_digest
 from regraft.backbones.stage_choice import LastStages, Unfreeze
@@ -22,41 +23,16 @@ from regraft.training import search_stages
 from regraft.training.balance import Balance, even_weights, learning_shares
 from regraft.training.fine_tune import (
     FineTuned,
-    FineTuneSettings,
     Labelled,
     fine_tune,
     labelled,
     num_trained,
 )
 from regraft.training.interpolation import add_moved
-from regraft.training.optimiser import OptimiserSettings
 from regraft.training.reproducibility import Compute
 from regraft.training.stage_receipt import FrozenStageMovedError
 from regraft.training.unfreeze_search import SearchSettings
 
-OPTIMISER = OptimiserSettings(
-    learning_rate=3e-4, layer_decay=0.8, weight_decay=0.01, warmup_fraction=0.1, max_gradient_norm=5.0
-)
-SETTINGS = FineTuneSettings(
-    start="probe",
-    unfreeze=LastStages(2),
-    search=SearchSettings(rounds=2, min_updates=1, take="one", noise=1.0),
-    batch_norm="frozen",
-    depthwise="trained",
-    optimiser=OPTIMISER,
-    max_epochs=2,
-    patience=100,
-    selection_metric="log_loss",
-    batch_size=8,
-    micro_batch_size=4,
-    label_smoothing=0.0,
-    views="identity",
-    views_per_image=None,
-    averaging=0.0,
-    interpolate="none",
-    calibrate=False,
-    seed=0,
-)
 TAKE_THE_BEST = SearchSettings(rounds=2, min_updates=1, take="one", noise=0.0)
 TAKE_THE_MEAN = dataclasses.replace(TAKE_THE_BEST, rounds=1, take="mean")
 # Down the gradient of all training pictures: with val the same pictures, epoch 1 is better for sure.

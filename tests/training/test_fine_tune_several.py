@@ -9,49 +9,27 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tuning_sample import SETTINGS as ONE_LABEL
 
 from regraft.backbones.backbone import Backbone
-from regraft.backbones.stage_choice import LastStages
 from regraft.classifier import Classifier, assemble, classifier_bytes
 from regraft.heads.several import SeveralTargets
 from regraft.save_points import NoSavePoints
 from regraft.training.features import extract_features
 from regraft.training.fine_tune import (
     FineTuned,
-    FineTuneSettings,
     Labelled,
     fine_tune,
     labelled,
     labelled_several,
 )
 from regraft.training.linear_probe import SolverSettings
-from regraft.training.optimiser import OptimiserSettings
 from regraft.training.reproducibility import Compute
 from regraft.training.several_head import fit_several_head
 from regraft.training.unfreeze_search import SearchSettings
 
-SETTINGS = FineTuneSettings(
-    start="probe",
-    unfreeze=LastStages(2),
-    search=SearchSettings(rounds=1, min_updates=1, take="one", noise=0.0),
-    batch_norm="frozen",
-    depthwise="trained",
-    optimiser=OptimiserSettings(
-        learning_rate=3e-4, layer_decay=0.8, weight_decay=0.01, warmup_fraction=0.1, max_gradient_norm=5.0
-    ),
-    max_epochs=2,
-    patience=100,
-    selection_metric="calibrated_log_loss",
-    batch_size=8,
-    micro_batch_size=4,
-    label_smoothing=0.0,
-    views="identity",
-    views_per_image=None,
-    averaging=0.0,
-    interpolate="none",
-    calibrate=False,
-    seed=0,
-)
+SEARCH = SearchSettings(rounds=1, min_updates=1, take="one", noise=0.0)
+SETTINGS = dataclasses.replace(ONE_LABEL, selection_metric="calibrated_log_loss", search=SEARCH)
 SHAPE = {"name": "shape", "kind": "classes", "label_names": ["disc", "square", "cross"]}
 LIGHT = {"name": "light", "kind": "number"}
 PLACE = {"name": "place", "kind": "points", "num_points": 1, "partners": [0]}

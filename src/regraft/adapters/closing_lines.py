@@ -43,7 +43,8 @@ def _label_scores(metrics: Mapping[str, Any]) -> list[str]:
 def _several_scores(metrics: Mapping[str, Any]) -> list[str]:
     """A line a target by its headline metric, one for all targets together, and one a baseline."""
     from regraft.evaluation.estimate_texts import interval_text, number_text
-    from regraft.evaluation.several.scores import JOINT_LOSS, headline_metric
+    from regraft.evaluation.several.scores import JOINT_LOSS
+    from regraft.training.target_answers import headline_metric
 
     names = [headline_metric(target) for target in metrics["targets"]]
     titles = {name: name.replace(".", " ").replace("_", " ") for name in (*names, JOINT_LOSS)}

@@ -30,7 +30,7 @@ def _measured(metrics: Mapping[str, Any]) -> str:
     test = metrics["test"]
     if metrics.get("targets"):
         from regraft.evaluation.estimate_texts import number_text
-        from regraft.evaluation.several.scores import headline_metric
+        from regraft.training.target_answers import headline_metric
 
         names = [headline_metric(target) for target in metrics["targets"]]
         return "test, probe -> fine-tuned: " + ", ".join(

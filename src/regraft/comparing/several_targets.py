@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 from regraft.classifier.files import Head
 from regraft.comparing.tried import Floats, Tried
 from regraft.evaluation.estimates import Measured
-from regraft.evaluation.several.answers import answers_by_target, predicted_columns, true_by_target
 from regraft.evaluation.several.depths import held_out_answers
 from regraft.evaluation.several.scores import (
     JOINT_LOSS,
-    headline_metric,
     loss_units,
     measure_target,
     measure_targets,
@@ -31,6 +29,7 @@ from regraft.training.depth import depth_folds
 from regraft.training.fine_tune import Labelled, labelled_several
 from regraft.training.linear_probe import SolverSettings
 from regraft.training.several_head import fit_several_head, strata_of
+from regraft.training.target_answers import answers_by_target, headline_metric, said_columns, true_by_target
 from regraft.training.target_losses import image_losses
 from regraft.training.units import units_of
 
@@ -48,7 +47,7 @@ class TargetsTask:
     @property
     def answer_columns(self) -> list[str]:
         """Those of all targets, in the layout of `SeveralTargets.answers` of `heads`."""
-        return [column for target in self.targets for column in predicted_columns(target)]
+        return [column for target in self.targets for column in said_columns(target)]
 
     def identity(self, manifest: pd.DataFrame) -> str:
         """See `Task`; `label` is what folds are balanced by."""

@@ -6,7 +6,8 @@ Knows what `compare_models` gives; no page, no figure, no terminal.
 from collections.abc import Mapping
 from typing import Any
 
-from regraft.evaluation.several.scores import JOINT_LOSS, headline_metric
+from regraft.evaluation.several.scores import JOINT_LOSS
+from regraft.training.target_answers import headline_metric
 
 
 def compared_by(comparison: Mapping[str, Any]) -> str:

@@ -11,19 +11,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class BinaryTarget(BaseModel):
-    """Two classes, one logit: the sigmoid gives the probability of the second label."""
+class _Classes(BaseModel):
+    """Exclusive classes of one column."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["binary"] = "binary"
     column: str
-    label_names: tuple[str, str]
-
-    @property
-    def num_outputs(self) -> int:
-        """Logits a head must give."""
-        return 1
+    label_names: tuple[str, ...]
 
     @property
     def num_labels(self) -> int:
@@ -38,24 +32,38 @@ class BinaryTarget(BaseModel):
     def loss(
         self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float, weights: "Tensor | None" = None
     ) -> "Tensor":
-        """Mean binary cross-entropy.
+        """Mean of `losses`, a scalar in nats; there for the others.
+
+        Args:
+            weights: `(B,)` float, by which each image's loss is multiplied; the sum is divided by B all the same.
+        """
+        losses = self.losses(logits, labels, label_smoothing=label_smoothing)
+        return (losses if weights is None else losses * weights).mean()
+
+    def losses(self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float) -> "Tensor":
+        """The loss of each image, `(B,)`."""
+        raise NotImplementedError
+
+
+class BinaryTarget(_Classes):
+    """Two classes, one logit: the sigmoid gives the probability of the second label."""
+
+    kind: Literal["binary"] = "binary"
+    label_names: tuple[str, str]
+
+    @property
+    def num_outputs(self) -> int:
+        """Logits a head must give."""
+        return 1
+
+    def losses(self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float) -> "Tensor":
+        """Binary cross-entropy `(B,)`, in nats; see `loss`.
 
         Args:
             logits: `(B, 1)` float.
             labels: `(B,)` int64 in {0, 1}, or float in [0, 1]: the probability of the second label.
             label_smoothing: Fraction in [0, 1) of each label spread evenly over both classes.
-            weights: `(B,)` float, by which each image's loss is multiplied; the sum is divided by B all the same.
-
-        Returns:
-            A scalar, in nats.
         """
-        from torch.nn import functional
-
-        targets = labels.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
-        return functional.binary_cross_entropy_with_logits(logits.squeeze(1), targets, weights)
-
-    def losses(self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float) -> "Tensor":
-        """As `loss`, `(B,)`: of each image."""
         from torch.nn import functional
 
         targets = labels.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
@@ -69,13 +77,10 @@ class BinaryTarget(BaseModel):
         return torch.cat([1 - positive, positive], dim=1)
 
 
-class MulticlassTarget(BaseModel):
+class MulticlassTarget(_Classes):
     """K ≥ 2 exclusive classes, K logits, softmax."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: Literal["multiclass"] = "multiclass"
-    column: str
     label_names: tuple[str, ...] = Field(min_length=2)
 
     @property
@@ -83,35 +88,14 @@ class MulticlassTarget(BaseModel):
         """Logits a head must give."""
         return len(self.label_names)
 
-    @property
-    def num_labels(self) -> int:
-        """Columns of what is learnt."""
-        return 1
-
-    @property
-    def answer_names(self) -> tuple[str, ...]:
-        """Names of the columns of `answers`."""
-        return self.label_names
-
-    def loss(
-        self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float, weights: "Tensor | None" = None
-    ) -> "Tensor":
-        """Mean cross-entropy.
+    def losses(self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float) -> "Tensor":
+        """Cross-entropy `(B,)`, in nats; see `loss`.
 
         Args:
             logits: `(B, K)` float.
             labels: `(B,)` int64 in [0, K), or `(B, K)` float class probabilities.
             label_smoothing: Fraction in [0, 1) of each label spread evenly over all classes.
-            weights: `(B,)` float, by which each image's loss is multiplied; the sum is divided by B all the same.
-
-        Returns:
-            A scalar, in nats.
         """
-        losses = self.losses(logits, labels, label_smoothing=label_smoothing)
-        return (losses if weights is None else losses * weights).mean()
-
-    def losses(self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float) -> "Tensor":
-        """As `loss`, `(B,)`: of each image."""
         from torch.nn import functional
 
         return functional.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="none")

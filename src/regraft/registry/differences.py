@@ -11,7 +11,8 @@ import pandas as pd
 
 from regraft.images.target_columns import PREFIX
 from regraft.registry.receipt import Receipt, dotted
-from regraft.registry.recorded_answers import Target, recorded_targets, said_columns
+from regraft.registry.recorded_answers import recorded_targets
+from regraft.training.target_answers import Target, said_columns
 
 _NUM_SHOWN = 5
 _MISSING = object()

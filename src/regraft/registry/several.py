@@ -24,16 +24,17 @@ from regraft.registry.pairing import (
     rows_of_test,
 )
 from regraft.registry.reasons import why_selected
-from regraft.registry.recorded_answers import (
-    Floats,
+from regraft.registry.recorded_answers import recorded_targets
+from regraft.registry.several_reasons import warn_of_baselines, why_compared, why_incomparable
+from regraft.training.target_answers import (
+    HEADLINES,
     Target,
-    recorded_targets,
+    headline_scores,
     said_columns,
     said_values,
     true_columns,
     true_values,
 )
-from regraft.registry.several_reasons import HEADLINES, warn_of_baselines, why_compared, why_incomparable
 from regraft.training.target_losses import error_unit, image_losses
 
 _COLUMNS = ("sha256", "split", "group", "model")
@@ -154,8 +155,8 @@ def _compare(
         name: {
             **_change(our_losses[name], their_losses[name], **resampling),
             "metric": HEADLINES[target["kind"]],
-            "candidate": _headline(true[name], ours[name], target["kind"]),
-            "champion": _headline(true[name], theirs[name], target["kind"]),
+            "candidate": float(headline_scores(true[name], ours[name], target["kind"]).mean()),
+            "champion": float(headline_scores(true[name], theirs[name], target["kind"]).mean()),
         }
         for name, target in ((target["name"], target) for target in targets)
     }
@@ -177,15 +178,6 @@ def _change(ours: Any, theirs: Any, **resampling: Any) -> dict[str, float]:
         "high": found.high,
         "p_value": found.p_value,
     }
-
-
-def _headline(true: Any, said: Floats, kind: str) -> float:
-    """The metric that people know, see `HEADLINES`; the distance of points in fractions of the image's sides."""
-    if kind == "classes":
-        return float((said.argmax(axis=1) == true).mean())
-    if kind == "number":
-        return float(np.abs(said - true).mean())
-    return float(np.linalg.norm(said - true, axis=2).mean())
 
 
 def _beats(comparison: Mapping[str, Any], require: str, confidence: float) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from regraft.registry.card_text import some_names, table, with_interval
 from regraft.registry.recorded_answers import names_text, target_text
-from regraft.registry.several_reasons import HEADLINES
+from regraft.training.target_answers import HEADLINES, headline_metric
 
 _TITLES = {
     "accuracy": "accuracy",
@@ -28,8 +28,7 @@ def table_of_several(metrics: Mapping[str, Any], models: Mapping[str, str]) -> s
     """
     lines = []
     for target in metrics["targets"]:
-        metric = HEADLINES[target["kind"]]
-        name = f"{target['name']}.{metric}"
+        metric, name = HEADLINES[target["kind"]], headline_metric(target)
         estimates = [metrics["test"][model][name] for model in models]
         estimates += [metrics["baselines"][baseline][name] for baseline in _BASELINES]
         texts = [with_interval(estimate, metric in _FRACTIONS) for estimate in estimates]

@@ -6,9 +6,8 @@ Knows the decision's parts; it decides nothing.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from regraft.registry.recorded_answers import Target, names_text, target_text
-
-HEADLINES = {"classes": "accuracy", "number": "mean_absolute_error", "points": "mean_distance"}
+from regraft.registry.recorded_answers import names_text, target_text
+from regraft.training.target_answers import Target, headline_metric
 
 _WORDS = {"classes": "accuracy", "number": "mean error", "points": "mean distance"}
 _METADATA = "the model of the files' metadata"
@@ -27,7 +26,7 @@ def warn_of_baselines(metrics: Mapping[str, Any], model: str) -> list[str]:
     """A sentence for each target of which an answer without pixels is as good as the model's on test."""
     told = []
     for target in metrics["targets"]:
-        kind, name = target["kind"], f"{target['name']}.{HEADLINES[target['kind']]}"
+        kind, name = target["kind"], headline_metric(target)
         value = metrics["test"][model][name]["value"]
         for baseline, title in _BASELINES[kind].items():
             other = metrics["baselines"][baseline][name]["value"]

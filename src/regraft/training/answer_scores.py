@@ -20,6 +20,9 @@ from regraft.training.scoring import (
     score,
     softened,
 )
+from regraft.training.target_answers import HEADLINES, headline_scores, shaped
+
+_LOG_LOSSES: tuple[SelectionMetric, ...] = ("log_loss", "calibrated_log_loss")
 
 
 def answer_costs(
@@ -72,9 +75,6 @@ def score_answers(
     return row
 
 
-_LOG_LOSSES: tuple[SelectionMetric, ...] = ("log_loss", "calibrated_log_loss")
-
-
 def _costs(
     member: Member, answers: Floats, labels: NDArray[Any], weights: Floats, *, is_calibrated: bool
 ) -> Floats:
@@ -91,8 +91,6 @@ def _costs(
 def _errors(member: Member, answers: Floats, labels: NDArray[Any]) -> tuple[str, Floats]:
     """The name of the score that people know, and what it is of each image."""
     if not isinstance(member, NumbersTarget):
-        return "accuracy", (answers.argmax(axis=1) == labels[:, 0]).astype(np.float64)
-    if member.kind == "number":
-        return "mean_absolute_error", np.abs(answers - labels)[:, 0]
-    distances = np.linalg.norm((answers - labels).reshape(len(labels), -1, 2), axis=2)
-    return "mean_distance", distances.mean(axis=1)
+        return HEADLINES["classes"], headline_scores(labels[:, 0], answers, "classes")
+    kind = member.kind
+    return HEADLINES[kind], headline_scores(shaped(labels, kind), shaped(answers, kind), kind)

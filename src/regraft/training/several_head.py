@@ -70,16 +70,12 @@ def fit_several_head(
     images = manifest.iloc[np.tile(train, len(views))]
     units = np.tile(units_of_training(manifest), len(views))
     weights = given_weights(images)
-    numbers = label_array(images, targets)
     views_of_rows = np.repeat(np.arange(len(views)), len(train))
     strata = strata_of(images, targets)
     folds = group_folds(strata, units, len(np.unique(strata)), settings)
     members, layers, rows, summary = list[Member](), list[tuple[Floats, Floats]](), list[dict[str, Any]](), {}
-    start = 0
     for target in targets:
-        width = 2 * target["num_points"] if target["kind"] == "points" else 1
-        wanted = numbers[:, start : start + width]
-        start += width
+        wanted = label_array(images, [target])
         if target["kind"] == "classes":
             found = _fit_classes(learnt, wanted[:, 0].astype(np.int64), target, units, weights, settings)
         else:

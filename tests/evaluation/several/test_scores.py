@@ -8,6 +8,7 @@ from sklearn import metrics as sklearn_metrics
 
 from regraft.evaluation.several import scores
 from regraft.evaluation.several.answers import take_apart
+from regraft.training.target_answers import headline_metric
 
 NUMBER = {"name": "age", "kind": "number"}
 POINTS = {"name": "face", "kind": "points", "num_points": 2}
@@ -84,7 +85,7 @@ def test_facts_are_known_of_every_metric_whatever_its_target_is_called() -> None
     assert scores.facts_of("sex.accuracy") == scores.facts_of("accuracy")
     assert scores.facts_of("accuracy.mean_absolute_error").has_unit
     assert not scores.facts_of("joint_loss").higher_is_better
-    assert [scores.headline_metric(one) for one in (NUMBER, POINTS)] == [
+    assert [headline_metric(one) for one in (NUMBER, POINTS)] == [
         "age.mean_absolute_error",
         "face.mean_distance",
     ]

@@ -24,8 +24,8 @@ from regraft.evaluation.figure_style import (
 )
 from regraft.evaluation.predictions import MODEL_TITLES, MODELS
 from regraft.evaluation.score_figures import draw_reliability
-from regraft.evaluation.several.answers import Floats, SeveralScores, Target
-from regraft.evaluation.several.scores import point_distances
+from regraft.evaluation.several.answers import SeveralScores
+from regraft.training.target_answers import Floats, Target, point_distances
 
 _MAX_BARS = 16  # of one target
 _NUM_PARTS = 4  # of a number's true values

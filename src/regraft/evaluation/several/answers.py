@@ -1,11 +1,9 @@
-"""The table of predictions where several targets are learnt: its columns, its making, its taking apart.
+"""The table of predictions where several targets are learnt: its making, and its taking apart by split and model.
 
-A column of a target is called `<target>.<what>`: of classes `true`, `true_name`, `predicted`, `predicted_name` and a
-probability `p_<label>` each; of a number `true` and `predicted`; of points `true_x0`, `true_y0` and so on, likewise
-`predicted_x0`. Knows no metric, no figure.
+Its columns are those of `training.target_answers`. Knows no metric, no figure.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,30 +12,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from regraft.evaluation.predictions import MODELS, group_names
-from regraft.images.target_columns import label_array, manifest_columns
+from regraft.images.target_columns import manifest_columns
+from regraft.training.target_answers import (
+    Floats,
+    Target,
+    answers_by_target,
+    said_columns,
+    said_values,
+    true_columns,
+    true_values,
+)
 
-Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Target = Mapping[str, Any]  # as `describe_targets` describes it
-
-
-def true_columns(target: Target) -> list[str]:
-    """Columns of what is true: one, or two a point."""
-    return _columns(target, "true")
-
-
-def predicted_columns(target: Target) -> list[str]:
-    """Columns of what a model says: the probability of each class, a number, or two a point."""
-    if target["kind"] == "classes":
-        return [f"{target['name']}.p_{label}" for label in target["label_names"]]
-    return _columns(target, "predicted")
-
-
-def _columns(target: Target, what: str) -> list[str]:
-    name = f"{target['name']}.{what}"
-    if target["kind"] != "points":
-        return [name]
-    return [f"{name}_{axis}{point}" for point in range(target["num_points"]) for axis in "xy"]
 
 
 def answers_table(answers: Floats, images: pd.DataFrame, targets: Sequence[Target]) -> pd.DataFrame:
@@ -49,11 +35,9 @@ def answers_table(answers: Floats, images: pd.DataFrame, targets: Sequence[Targe
         targets: In the order of the answers.
     """
     columns: dict[str, Any] = {}
-    start = 0
+    said = answers_by_target(answers, targets)
     for target in targets:
-        said = predicted_columns(target)
-        of_target = answers[:, start : start + len(said)]
-        start += len(said)
+        of_target = said[target["name"]].reshape(len(images), -1)
         true = zip(true_columns(target), manifest_columns(target), strict=True)
         columns |= {name: images[source].to_numpy() for name, source in true}
         if target["kind"] == "classes":
@@ -64,7 +48,7 @@ def answers_table(answers: Floats, images: pd.DataFrame, targets: Sequence[Targe
                 f"{name}.predicted": predicted,
                 f"{name}.predicted_name": labels[predicted],
             }
-        columns |= dict(zip(said, of_target.T, strict=True))
+        columns |= dict(zip(said_columns(target), of_target.T, strict=True))
     return pd.DataFrame(columns)
 
 
@@ -75,9 +59,8 @@ class SeveralScores:
     Attributes:
         ids: `(N,)` int64.
         groups: N group names, None where an image has none.
-        true: By target `(N,)` int64 numbers of classes, `(N,)` float64 numbers, or `(N, P, 2)` float64 points as
-            fractions of width and height.
-        said: By model and target `(N, K)` float64 probabilities, `(N,)` float64, or `(N, P, 2)` float64.
+        true: By target, as `target_answers` says.
+        said: By model and target, likewise.
     """
 
     ids: Ints
@@ -103,48 +86,9 @@ def take_apart(
     return SeveralScores(
         ids=images["id"].to_numpy(np.int64),
         groups=group_names(images["group"]),
-        true={
-            target["name"]: _array(images, target, true_columns(target), is_true=True) for target in targets
-        },
+        true={target["name"]: true_values(images, target) for target in targets},
         said={
-            model: {
-                target["name"]: _array(table, target, predicted_columns(target), is_true=False)
-                for target in targets
-            }
+            model: {target["name"]: said_values(table, target) for target in targets}
             for model, table in of_model.items()
         },
     )
-
-
-def true_by_target(images: pd.DataFrame, targets: Sequence[Target]) -> dict[str, NDArray[Any]]:
-    """What is true of rows of the manifest, as `SeveralScores.true` has it."""
-    found: dict[str, NDArray[Any]] = {}
-    for target in targets:
-        values = label_array(images, [target])
-        if target["kind"] == "classes":
-            found[target["name"]] = values[:, 0].astype(np.int64)
-        else:
-            is_number = target["kind"] == "number"
-            found[target["name"]] = values[:, 0] if is_number else values.reshape(len(values), -1, 2)
-    return found
-
-
-def answers_by_target(answers: Floats, targets: Sequence[Target]) -> dict[str, Floats]:
-    """Answers `(N, A)` in the layout of `SeveralTargets.answers`, as `SeveralScores.said` of one model has them."""
-    found: dict[str, Floats] = {}
-    start = 0
-    for target in targets:
-        width = len(predicted_columns(target))
-        said = answers[:, start : start + width]
-        start += width
-        if target["kind"] == "number":
-            said = said[:, 0]
-        found[target["name"]] = said.reshape(len(said), -1, 2) if target["kind"] == "points" else said
-    return found
-
-
-def _array(table: pd.DataFrame, target: Target, columns: Sequence[str], *, is_true: bool) -> NDArray[Any]:
-    if target["kind"] == "classes":
-        return table[columns[0]].to_numpy(np.int64) if is_true else table[list(columns)].to_numpy(np.float64)
-    values = table[list(columns)].to_numpy(np.float64)
-    return values[:, 0] if target["kind"] == "number" else values.reshape(len(values), -1, 2)

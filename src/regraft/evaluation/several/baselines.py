@@ -3,7 +3,7 @@
 Knows the manifest: no model, no interval.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from regraft.evaluation.baselines import Summary, constant_answer, group_answers, majority
 from regraft.evaluation.metadata_model import describe_files, metadata_answers
-from regraft.evaluation.several.answers import Floats, Target
-from regraft.images.target_columns import manifest_columns
+from regraft.training.target_answers import Floats, Target, true_by_target
 
 BASELINES: Final = ("constant", "group", "metadata")
 
@@ -44,11 +43,12 @@ def baseline_answers(
     Raises:
         ValueError: If no image is in `train`.
     """
-    facts = describe_files(manifest, _told(manifest, targets))
+    true = true_by_target(manifest, targets)
+    facts = describe_files(manifest, _told(true, targets, len(manifest)))
     num_asked = int((manifest["split"] == split).sum())
     found: dict[str, dict[str, Floats]] = {baseline: {} for baseline in BASELINES}
     for target in targets:
-        name, values, summary = target["name"], _values(manifest, target), _SUMMARIES[target["kind"]]
+        name, values, summary = target["name"], true[target["name"]], _SUMMARIES[target["kind"]]
         one = np.asarray(constant_answer(manifest, values, summary=summary))
         found["constant"][name] = _as_said(np.stack([one] * num_asked), target)
         of_group = group_answers(manifest, values, split=split, summary=summary)
@@ -61,13 +61,6 @@ def baseline_answers(
     return found
 
 
-def _values(manifest: pd.DataFrame, target: Target) -> NDArray[Any]:
-    values = manifest[manifest_columns(target)].to_numpy(np.float64)
-    if target["kind"] == "classes":
-        return values[:, 0].astype(np.int64)
-    return values[:, 0] if target["kind"] == "number" else values.reshape(len(values), -1, 2)
-
-
 def _as_said(answers: NDArray[Any], target: Target) -> Floats:
     """Certain probabilities of classes; numbers and points as they are."""
     if target["kind"] != "classes":
@@ -76,13 +69,13 @@ def _as_said(answers: NDArray[Any], target: Target) -> Floats:
     return certain
 
 
-def _told(manifest: pd.DataFrame, targets: Sequence[Target]) -> list[list[str]]:
+def _told(true: Mapping[str, NDArray[Any]], targets: Sequence[Target], num_images: int) -> list[list[str]]:
     """Of each image the names of its classes, and its numbers as text."""
     texts = []
     for target in targets:
-        values = _values(manifest, target)
+        values = true[target["name"]]
         if target["kind"] == "classes":
             texts.append([target["label_names"][value] for value in values])
         if target["kind"] == "number":
             texts.append([f"{value:g}" for value in values])
-    return [list(of_image) for of_image in zip(*texts, strict=True)] or [[]] * len(manifest)
+    return [list(of_image) for of_image in zip(*texts, strict=True)] or [[]] * num_images

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from regraft.evaluation.depths import DepthValues, describe_depths
 from regraft.evaluation.intervals import Bootstrap
-from regraft.evaluation.several.answers import Floats, Target, true_by_target
-from regraft.evaluation.several.scores import JOINT_LOSS, headline_metric, point_distances
+from regraft.evaluation.several.scores import JOINT_LOSS
 from regraft.training import ridge
 from regraft.training.depth import at_every_depth, check_widths, depth_folds
 from regraft.training.linear_probe import SolverSettings
 from regraft.training.out_of_fold import predict_held_out
 from regraft.training.several_head import strata_of
+from regraft.training.target_answers import Floats, Target, headline_metric, headline_scores, true_by_target
 from regraft.training.target_losses import error_unit, image_losses
 from regraft.training.units import units_of
 
@@ -68,7 +68,7 @@ def score_several_depths(
     values = {JOINT_LOSS: np.stack([_joint(true, one, targets, units) for one in said], axis=1)}
     for target in targets:
         name = target["name"]
-        shown = [_headline(true[name], one[name], target["kind"]) for one in said]
+        shown = [headline_scores(true[name], one[name], target["kind"]) for one in said]
         values[headline_metric(target)] = np.stack(shown, axis=1)
     return describe_depths(
         DepthValues([depth for depth, _ in probes], values),
@@ -113,12 +113,3 @@ def _joint(
 ) -> Floats:
     total: Floats = np.sum(list(image_losses(true, said, targets, units).values()), axis=0)
     return total
-
-
-def _headline(true: NDArray[Any], said: Floats, kind: str) -> Floats:
-    """What the target's headline metric is the mean of."""
-    if kind == "classes":
-        is_right: Floats = (said.argmax(axis=1) == true).astype(np.float64)
-        return is_right
-    errors: Floats = np.abs(said - true) if kind == "number" else point_distances(true, said).mean(axis=1)
-    return errors

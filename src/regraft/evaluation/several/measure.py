@@ -13,17 +13,10 @@ from regraft.evaluation.estimates import Estimate, Measured
 from regraft.evaluation.intervals import Bootstrap, bootstrap_measured
 from regraft.evaluation.metrics import confusion_matrix, per_class_table, predicted_labels
 from regraft.evaluation.predictions import MODELS, SPLITS, PredictionsError, find_unanswered
-from regraft.evaluation.several.answers import (
-    Floats,
-    SeveralScores,
-    Target,
-    predicted_columns,
-    take_apart,
-    true_columns,
-)
+from regraft.evaluation.several.answers import SeveralScores, take_apart
 from regraft.evaluation.several.baselines import BASELINES, baseline_answers
 from regraft.evaluation.several.notes import write_notes
-from regraft.evaluation.several.scores import headline_metric, loss_units, measure_target, measure_targets
+from regraft.evaluation.several.scores import loss_units, measure_target, measure_targets
 from regraft.evaluation.split_facts import (
     Groups,
     count_classes,
@@ -32,6 +25,7 @@ from regraft.evaluation.split_facts import (
     groups_to_resample,
 )
 from regraft.images.target_columns import manifest_columns
+from regraft.training.target_answers import Floats, Target, headline_metric, said_columns, true_columns
 
 _ROUNDING = 1e-9  # of numbers that have been text
 
@@ -143,7 +137,7 @@ def _plain(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
 
 def _check(predictions: pd.DataFrame, manifest: pd.DataFrame, targets: Sequence[Target]) -> None:
     """Each model has answered each image once, with numbers, and what is called true is."""
-    columns = [name for target in targets for name in (*true_columns(target), *predicted_columns(target))]
+    columns = [name for target in targets for name in (*true_columns(target), *said_columns(target))]
     faults = find_unanswered(predictions, manifest, columns)
     images = manifest.set_index("id")
     known = predictions[predictions["id"].isin(images.index)]
@@ -154,7 +148,7 @@ def _check(predictions: pd.DataFrame, manifest: pd.DataFrame, targets: Sequence[
         is_same = np.isclose(given, expected, rtol=_ROUNDING, atol=_ROUNDING).all(axis=1)
         if not is_same.all():
             faults.append(f"{int((~is_same).sum())} rows have another {name} than in the manifest")
-        said = predictions[predicted_columns(target)].to_numpy(np.float64)
+        said = predictions[said_columns(target)].to_numpy(np.float64)
         if num_other := int((~np.isfinite(said)).any(axis=1).sum()):
             faults.append(f"{num_other} rows say no number of {name}")
         if target["kind"] == "classes" and f"{name}.predicted" in predictions:

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from regraft.evaluation.figure_style import MODEL_COLOURS, clip_name, new_figure, percent, short_number
-from regraft.evaluation.several.answers import Floats, SeveralScores, Target
-from regraft.evaluation.several.scores import point_distances
+from regraft.evaluation.several.answers import SeveralScores
 from regraft.images.preprocessing import as_rgb
+from regraft.training.target_answers import Floats, Target, point_distances
 
 _NUM_COLUMNS = 5
 _MAX_TOLD = 3  # targets in a caption

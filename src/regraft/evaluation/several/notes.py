@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from regraft.evaluation.estimate_texts import number_text
 from regraft.evaluation.predictions import MODEL_TITLES, MODELS
-from regraft.evaluation.several.answers import Target
-from regraft.evaluation.several.scores import facts_of, headline_metric
+from regraft.evaluation.several.scores import facts_of
 from regraft.evaluation.split_facts import note_empty_classes, note_few_groups, note_no_mistake
+from regraft.training.target_answers import Target, headline_metric
 
 BASELINE_TITLES: Final = {
     "classes": {

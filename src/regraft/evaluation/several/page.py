@@ -9,10 +9,10 @@ from typing import Any, Final
 from regraft.evaluation.estimate_texts import difference_text, interval_text, number_text
 from regraft.evaluation.figure_style import MODEL_COLOURS
 from regraft.evaluation.predictions import MODELS
-from regraft.evaluation.several.answers import Target
 from regraft.evaluation.several.baselines import BASELINES
 from regraft.evaluation.several.notes import BASELINE_TITLES, METRIC_WORDS
-from regraft.evaluation.several.scores import JOINT_LOSS, MAX_SHOWN, facts_of, headline_metric
+from regraft.evaluation.several.scores import JOINT_LOSS, MAX_SHOWN, facts_of
+from regraft.training.target_answers import Target, headline_metric
 
 CAPTIONS: Final = {
     "scores": "Dots are scores on test, lines their intervals, each target on an axis of its own. On the right what "

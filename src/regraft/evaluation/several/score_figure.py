@@ -22,9 +22,9 @@ from regraft.evaluation.figure_style import (
 )
 from regraft.evaluation.predictions import MODEL_TITLES, MODELS
 from regraft.evaluation.score_figures import draw_difference, draw_dots
-from regraft.evaluation.several.answers import Target
 from regraft.evaluation.several.notes import BASELINE_TITLES
-from regraft.evaluation.several.scores import JOINT_LOSS, facts_of, headline_metric
+from regraft.evaluation.several.scores import JOINT_LOSS, facts_of
+from regraft.training.target_answers import Target, headline_metric
 
 _ROW_INCHES = 1.4
 

@@ -14,11 +14,10 @@ from regraft.evaluation.estimates import Measured
 from regraft.evaluation.intervals import measured_classes
 from regraft.evaluation.metrics import METRICS
 from regraft.evaluation.reweighted import ValuesOfWeights, mean_of
-from regraft.evaluation.several.answers import Floats, Target
+from regraft.training.target_answers import Floats, Target, headline_scores, point_distances
 from regraft.training.target_losses import error_unit, image_losses
 
 JOINT_LOSS: Final = "joint_loss"
-HEADLINES: Final = {"classes": "accuracy", "number": "mean_absolute_error", "points": "mean_distance"}
 NEAR: Final = 0.05  # of the image's side: a point is found
 MAX_SHOWN: Final = 8  # targets that are told and drawn one by one
 
@@ -60,11 +59,6 @@ _FACTS: Final = {
 def facts_of(metric: str) -> MetricFacts:
     """The facts of a metric, whether it is called by its own name or as `<target>.<metric>`."""
     return _FACTS[metric.rpartition(".")[2]]
-
-
-def headline_metric(target: Target) -> str:
-    """The one metric of a target that is told where there is room for one: `age.mean_absolute_error`."""
-    return f"{target['name']}.{HEADLINES[target['kind']]}"
 
 
 def loss_units(
@@ -123,23 +117,17 @@ def measure_target(target: Target, true: NDArray[Any], said: Floats) -> dict[str
     functions: dict[str, ValuesOfWeights]
     if target["kind"] == "number":
         functions = {
-            "mean_absolute_error": mean_of(np.abs(said - true)),
+            "mean_absolute_error": mean_of(headline_scores(true, said, "number")),
             "root_mean_squared_error": _root(mean_of((said - true) ** 2)),
             "r2": _r2(true, said),
         }
     else:
-        distances = point_distances(true, said)
+        is_near = point_distances(true, said) < NEAR
         functions = {
-            "mean_distance": mean_of(distances.mean(axis=1)),
-            "found_within_5_percent": mean_of((distances < NEAR).mean(axis=1)),
+            "mean_distance": mean_of(headline_scores(true, said, "points")),
+            "found_within_5_percent": mean_of(is_near.mean(axis=1)),
         }
     return {metric: _measured(function, len(true)) for metric, function in functions.items()}
-
-
-def point_distances(true: Floats, said: Floats) -> Floats:
-    """`(N, P)` Euclidean distances of `(N, P, 2)` points, as fractions of the image's side."""
-    distances: Floats = np.linalg.norm(said - true, axis=2)
-    return distances
 
 
 def _measured(function: ValuesOfWeights, num_images: int) -> Measured:

@@ -75,6 +75,7 @@ def compare_split_kinds(
     backbone: dict[str, Any],
     manifest: pd.DataFrame,
     label_names: dict[str, list[str]],
+    targets: list[dict[str, Any]],
     options: EvaluateOptions,
 ) -> dict[str, Any]:
     """What a probe on the means at the cut scores if images are split at random, and if groups are held out.
@@ -85,10 +86,9 @@ def compare_split_kinds(
 
     from regraft.evaluation.intervals import Bootstrap
     from regraft.evaluation.split_kinds import compare_split_kinds, nothing_compared
-    from regraft.images.target_columns import PREFIX
     from regraft.training.feature_columns import stage_columns
 
-    if any(str(column).startswith(PREFIX) for column in manifest):
+    if targets:
         return nothing_compared("it is measured for one label only")
     (names,) = label_names.values()
     start = stage_columns(backbone["feature_dims"])[backbone["cut"]].start

@@ -41,7 +41,7 @@ def create_pipeline(**_: object) -> Pipeline:
             ),
             node(
                 compare_split_kinds,
-                ["features", "backbone_summary", "manifest", "label_names", "params:evaluate"],
+                ["features", "backbone_summary", "manifest", "label_names", "targets", "params:evaluate"],
                 "split_kinds",
                 name="compare_split_kinds",
             ),
