@@ -29,21 +29,6 @@ class _Classes(BaseModel):
         """Names of the columns of `answers`."""
         return self.label_names
 
-    def loss(
-        self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float, weights: "Tensor | None" = None
-    ) -> "Tensor":
-        """Mean of `losses`, a scalar in nats; there for the others.
-
-        Args:
-            weights: `(B,)` float, by which each image's loss is multiplied; the sum is divided by B all the same.
-        """
-        losses = self.losses(logits, labels, label_smoothing=label_smoothing)
-        return (losses if weights is None else losses * weights).mean()
-
-    def losses(self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float) -> "Tensor":
-        """The loss of each image, `(B,)`."""
-        raise NotImplementedError
-
 
 class BinaryTarget(_Classes):
     """Two classes, one logit: the sigmoid gives the probability of the second label."""
@@ -56,17 +41,30 @@ class BinaryTarget(_Classes):
         """Logits a head must give."""
         return 1
 
-    def losses(self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float) -> "Tensor":
-        """Binary cross-entropy `(B,)`, in nats; see `loss`.
+    def loss(
+        self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float, weights: "Tensor | None" = None
+    ) -> "Tensor":
+        """Mean binary cross-entropy.
 
         Args:
             logits: `(B, 1)` float.
             labels: `(B,)` int64 in {0, 1}, or float in [0, 1]: the probability of the second label.
             label_smoothing: Fraction in [0, 1) of each label spread evenly over both classes.
+            weights: `(B,)` float, by which each image's loss is multiplied; the sum is divided by B all the same.
+
+        Returns:
+            A scalar, in nats.
         """
         from torch.nn import functional
 
-        targets = labels.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
+        targets = _smoothed(labels, logits, label_smoothing)
+        return functional.binary_cross_entropy_with_logits(logits.squeeze(1), targets, weights)
+
+    def losses(self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float) -> "Tensor":
+        """As `loss`, `(B,)`: of each image."""
+        from torch.nn import functional
+
+        targets = _smoothed(labels, logits, label_smoothing)
         return functional.binary_cross_entropy_with_logits(logits.squeeze(1), targets, reduction="none")
 
     def answers(self, logits: "Tensor") -> "Tensor":
@@ -88,14 +86,25 @@ class MulticlassTarget(_Classes):
         """Logits a head must give."""
         return len(self.label_names)
 
-    def losses(self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float) -> "Tensor":
-        """Cross-entropy `(B,)`, in nats; see `loss`.
+    def loss(
+        self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float, weights: "Tensor | None" = None
+    ) -> "Tensor":
+        """Mean cross-entropy.
 
         Args:
             logits: `(B, K)` float.
             labels: `(B,)` int64 in [0, K), or `(B, K)` float class probabilities.
             label_smoothing: Fraction in [0, 1) of each label spread evenly over all classes.
+            weights: `(B,)` float, by which each image's loss is multiplied; the sum is divided by B all the same.
+
+        Returns:
+            A scalar, in nats.
         """
+        losses = self.losses(logits, labels, label_smoothing=label_smoothing)
+        return (losses if weights is None else losses * weights).mean()
+
+    def losses(self, logits: "Tensor", labels: "Tensor", *, label_smoothing: float) -> "Tensor":
+        """As `loss`, `(B,)`: of each image."""
         from torch.nn import functional
 
         return functional.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="none")
@@ -105,6 +114,11 @@ class MulticlassTarget(_Classes):
         import torch
 
         return torch.softmax(logits.double(), dim=1)
+
+
+def _smoothed(labels: "Tensor", logits: "Tensor", label_smoothing: float) -> "Tensor":
+    """The probability of the second of two labels that is learnt, as the logits' type."""
+    return labels.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
 
 
 def target_for(column: str, label_names: tuple[str, ...]) -> BinaryTarget | MulticlassTarget:
